@@ -1,0 +1,1 @@
+"""The commands: options to settings, settings to calls, errors to exit codes."""

@@ -1,0 +1,1 @@
+"""Recurrent models of text: the equations, the fast paths, the network."""

@@ -1,0 +1,1 @@
+"""Files that are whole at any instant: model, training state, metrics, lock."""

@@ -1,0 +1,96 @@
+"""Units of a language model's score: nats, bits, perplexity, and the sums they come from."""
+
+import math
+from dataclasses import dataclass
+
+
+def bits(nats: float) -> float:
+    """Bits in ``nats``: nats / ln 2.
+
+    >>> round(bits(math.log(2)), 12)
+    1.0
+    """
+    return nats / math.log(2)
+
+
+def perplexity(nats_per_char: float) -> float:
+    """exp(nats per character): the size of a uniform choice that is equally hard; inf past float64.
+
+    >>> round(perplexity(math.log(65)), 9)
+    65.0
+    """
+    try:
+        return math.exp(nats_per_char)
+    except OverflowError:
+        return math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well a model predicted a text: sums that add up over texts, and the averages made of them.
+
+    A symbol is what the model predicts: a character, or a byte for a byte-level model. The first symbol of a
+    text is given, not predicted, so N symbols give N - 1 predictions.
+
+    Attributes:
+        nats: sum over predictions of -ln p(symbol | all before), float64.
+        nats_squared: sum over predictions of (-ln p)^2, for the standard error.
+        num_predictions: symbols predicted.
+        num_chars: characters predicted; equals num_predictions unless the symbols are bytes.
+        num_bytes: UTF-8 bytes of the characters predicted.
+        num_unknown: characters passed over because the vocabulary lacks them; in no other count.
+
+    >>> s = Score(nats=2 * math.log(4), nats_squared=2 * math.log(4) ** 2, num_predictions=2, num_chars=2,
+    ...           num_bytes=2)
+    >>> s.bits_per_char, round((s + s).perplexity, 9)
+    (2.0, 4.0)
+    """
+
+    nats: float
+    nats_squared: float
+    num_predictions: int
+    num_chars: int
+    num_bytes: int
+    num_unknown: int = 0
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.nats + other.nats,
+            self.nats_squared + other.nats_squared,
+            self.num_predictions + other.num_predictions,
+            self.num_chars + other.num_chars,
+            self.num_bytes + other.num_bytes,
+            self.num_unknown + other.num_unknown,
+        )
+
+    @property
+    def nats_per_char(self) -> float:
+        """Mean nats a character; nan where nothing was predicted."""
+        return self.nats / self.num_chars if self.num_chars else math.nan
+
+    @property
+    def bits_per_char(self) -> float:
+        """Mean bits a character."""
+        return bits(self.nats_per_char)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Mean bits a UTF-8 byte: comparable between vocabularies; nan where nothing was predicted."""
+        return bits(self.nats) / self.num_bytes if self.num_bytes else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats_per_char)."""
+        return perplexity(self.nats_per_char)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of nats_per_char, taking predictions as independent; nan below two predictions."""
+        n = self.num_predictions
+        if n < 2 or not self.num_chars:
+            return math.nan
+        variance = max(self.nats_squared - self.nats**2 / n, 0.0) / (n - 1)
+        return math.sqrt(n * variance) / self.num_chars
+
+
+ZERO_SCORE = Score(nats=0.0, nats_squared=0.0, num_predictions=0, num_chars=0, num_bytes=0)
