@@ -59,3 +59,10 @@ def gru_before_step(x: Array, h: Array, weight_hh: Array, bias_hh: Array, tanh: 
     r, z = rz[..., :size], rz[..., size:]
     n = tanh((x + bias_hh)[..., 2 * size :] + (r * h) @ weight_hh[2 * size :].T)
     return (1 - z) * n + z * h
+
+
+def step_of(cell: str, reset: str) -> Callable[[Array, Array, Array, Array, Tanh], Array]:
+    """The step of a cell whose state is h alone: "rnn", or "gru" in the form ``reset`` names."""
+    if cell == "rnn":
+        return rnn_step
+    return gru_before_step if reset == "before" else gru_step
