@@ -1,0 +1,220 @@
+"""The compiled kernels: built once per machine with the system's compiler, loaded with ctypes.
+
+The C sources beside this file need a C compiler (``$CC``, or cc, gcc or clang on the PATH) and nothing else. The
+result is kept in the user's cache under a name made from everything that shapes it: sources, compiler, flags and
+processor. Without it every caller has a slower path that gives the same numbers, so nothing here raises.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+ABI = 1
+"""The number ``charrnn_abi()`` must give: that of the structures and functions called from Python."""
+
+COMPILE_SECONDS = 60.0
+"""A compiler that takes longer is taken to hang; the build itself takes about two seconds."""
+
+SOURCES = ("recurrence.c", "team.c")
+HEADERS = ("vector.h", "product.h", "team.h")
+FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
+NATIVE_FLAGS = ("-march=native",)
+
+_MACHINES = frozenset({"x86_64", "amd64", "arm64", "aarch64"})
+
+
+@dataclass(frozen=True)
+class Library:
+    """The loaded kernels.
+
+    Attributes:
+        calls: the shared library; its functions release the interpreter's lock while they run.
+        path: the file it was loaded from.
+        compiler: first line of the compiler's own description.
+        flags: the flags it was built with.
+    """
+
+    calls: ctypes.CDLL
+    path: Path
+    compiler: str
+    flags: tuple[str, ...]
+
+
+class _Unavailable(Exception):
+    """Why there is no library; never leaves this module."""
+
+
+_lock = threading.Lock()
+_result: Library | str | None = None
+
+
+def library() -> Library | None:
+    """The kernels, built on the first call of the first process that asks; None where they cannot be had."""
+    global _result
+    with _lock:
+        if _result is None:
+            try:
+                _result = _obtain()
+            except _Unavailable as reason:
+                _result = str(reason)
+        return None if isinstance(_result, str) else _result
+
+
+def unavailable_reason() -> str | None:
+    """Why ``library()`` gives None, in words for a user; None where it gives the kernels."""
+    library()
+    return _result if isinstance(_result, str) else None
+
+
+def compiler_command() -> list[str]:
+    """The C compiler as a command, ``$CC`` before cc, gcc and clang; empty where there is none."""
+    chosen = os.environ.get("CC", "").strip()
+    if chosen:
+        try:
+            words = shlex.split(chosen)
+        except ValueError:
+            return []
+        return words if words and shutil.which(words[0]) else []
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return [path]
+    return []
+
+
+def compile_library(target: Path, *, flags: tuple[str, ...], command: list[str]) -> None:
+    """Compiles the sources into ``target``, which appears whole or not at all.
+
+    Args:
+        target: the shared library to make, in a directory that exists.
+        flags: everything between the compiler and its inputs.
+        command: the compiler.
+
+    Raises:
+        OSError: the compiler cannot be run, or the result cannot be put in place.
+        subprocess.SubprocessError: it failed or hung; ``stderr`` says how.
+    """
+    folder = Path(__file__).parent
+    handle, made = tempfile.mkstemp(prefix=target.stem, suffix=".tmp", dir=target.parent)
+    os.close(handle)
+    try:
+        _run([*command, *flags, *(str(folder / name) for name in SOURCES), "-o", made, "-lm"])
+        Path(made).chmod(0o755)
+        os.replace(made, target)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+
+
+def _run(command: list[str]) -> str:
+    """What a command writes to stdout; it gets no stdin, and its messages are kept for the error."""
+    done = subprocess.run(  # noqa: S603 - the command is the user's own compiler
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMPILE_SECONDS, check=True
+    )
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _obtain() -> Library:
+    if os.environ.get("CHARRNN_NATIVE", "").strip() == "0":
+        raise _Unavailable("CHARRNN_NATIVE is 0")
+    if os.name != "posix" or platform.machine().lower() not in _MACHINES:
+        raise _Unavailable(f"no kernels are made for {sys.platform} on {platform.machine() or 'this processor'}")
+    command = compiler_command()
+    if not command:
+        chosen = os.environ.get("CC", "").strip()
+        raise _Unavailable(
+            f"CC is {chosen!r}, which is no command here" if chosen else "no C compiler (cc, gcc or clang) on the PATH"
+        )
+    try:
+        identity = _run([*command, "--version"])
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _Unavailable(f"the C compiler {command[0]!r} does not answer: {_said(error)}") from None
+    reason = "no cache directory can be written"
+    for folder in _folders():
+        for flags in ((*FLAGS, *NATIVE_FLAGS), FLAGS):
+            path = folder / f"charrnn-{_key(command, identity, flags)}.so"
+            try:
+                if not path.exists():
+                    compile_library(path, flags=flags, command=command)
+                calls = _load(path)
+            except subprocess.SubprocessError as error:
+                reason = f"the C compiler {command[0]!r} failed: {_said(error)}"
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise _Unavailable(reason) from None
+                continue
+            except OSError as error:
+                reason = f"the kernels cannot be put in {str(folder)!r}: {_said(error)}"
+                break
+            return Library(calls, path, identity.partition("\n")[0].strip(), flags)
+        else:
+            raise _Unavailable(reason)
+    raise _Unavailable(reason)
+
+
+def _folders() -> Iterator[Path]:
+    """Where the library may be kept: the user's cache, or, where that cannot be written, a directory of this process."""
+    lasting = user_cache_path("charrnn") / "native"
+    try:
+        lasting.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        pass
+    else:
+        # Code is loaded from here: a directory that others can write is not trusted.
+        if lasting.stat().st_uid == os.getuid() and not lasting.stat().st_mode & 0o022:
+            yield lasting
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(prefix="charrnn-native-") as passing:
+        yield Path(passing)
+
+
+def _key(command: list[str], identity: str, flags: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for name in (*SOURCES, *HEADERS):
+        digest.update((folder / name).read_bytes())
+    for text in (*command, identity, *flags, platform.machine(), sys.platform, _processor()):
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _processor() -> str:
+    """Model and abilities of the processor: code made for one may not run on another that shares the cache."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    calls = ctypes.CDLL(str(path))
+    try:
+        abi = calls.charrnn_abi()
+    except AttributeError:
+        raise OSError("it lacks charrnn_abi") from None
+    if abi != ABI:
+        raise OSError(f"its interface is number {abi}, not {ABI}")
+    return calls
+
+
+def _said(error: Exception) -> str:
+    """The first line of what went wrong, safe to print."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no answer within {error.timeout:.0f} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = [line for line in error.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        told = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
+        return repr(told) if told else f"exit status {error.returncode}"
+    return repr(str(error))

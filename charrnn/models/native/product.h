@@ -1,0 +1,64 @@
+/* Small matrix products against weights packed beforehand.
+ *
+ * Packed weights are panels of PANEL columns, (K, PANEL) each, the last padded with zeros. A product keeps R rows x
+ * PANEL columns of sums in registers while it runs down K: each weight read serves R rows, each value of a row PANEL
+ * columns. A sum's terms are added in the order of K whatever R is, so results do not depend on how rows are split.
+ */
+#ifndef CHARRNN_PRODUCT_H
+#define CHARRNN_PRODUCT_H
+
+#include "vector.h"
+
+INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
+INLINE long min_long(long a, long b) { return a < b ? a : b; }
+
+/* sums (R, PANEL; stride sums_stride) += rows (R, K; stride rows_stride) @ panel (K, PANEL). */
+INLINE void multiply_rows(const int R, float *restrict sums, long sums_stride, const float *restrict rows,
+                          long rows_stride, long K, const float *restrict panel) {
+  vec sum[MAX_ROWS][PANEL_VECTORS];
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] = load(sums + r * sums_stride + v * LANES);
+  for (long k = 0; k < K; k++) {
+    vec weight[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) weight[v] = load(panel + k * PANEL + v * LANES);
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] += rows[r * rows_stride + k] * weight[v];
+  }
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + r * sums_stride + v * LANES, sum[r][v]);
+}
+
+/* The same for any number of rows up to MAX_ROWS. */
+static void multiply(int num_rows, float *sums, long sums_stride, const float *rows, long rows_stride, long K,
+                     const float *panel) {
+  switch (num_rows) {
+#define CASE(R)                                                               \
+  case R:                                                                     \
+    multiply_rows(R, sums, sums_stride, rows, rows_stride, K, panel);         \
+    break;
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if MAX_ROWS > 6
+    CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+#undef CASE
+  }
+}
+
+/* Panel of the transpose of rows (columns, K): panel[k][c] = rows[c][k], for c < num_columns, else 0. */
+static void pack_transposed(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
+  if (num_columns < PANEL) memset(panel, 0, (size_t)(K * PANEL) * sizeof(float));
+  for (long k0 = 0; k0 < K; k0 += 16)
+    for (long c = 0; c < min_long(num_columns, PANEL); c++)
+      for (long k = k0; k < min_long(k0 + 16, K); k++) panel[k * PANEL + c] = rows[c * rows_stride + k];
+}
+
+/* Panel of the rows themselves: panel[k][c] = rows[k][c], for c < num_columns, else 0. */
+static void pack_straight(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
+  long n = min_long(num_columns, PANEL);
+  for (long k = 0; k < K; k++) {
+    memcpy(panel + k * PANEL, rows + k * rows_stride, (size_t)n * sizeof(float));
+    if (n < PANEL) memset(panel + k * PANEL + n, 0, (size_t)(PANEL - n) * sizeof(float));
+  }
+}
+
+#endif

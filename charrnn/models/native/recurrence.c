@@ -1,0 +1,438 @@
+/* A window of recurrence, forward and backward: T steps of B streams of H units.
+ *
+ * Legend: T steps, B streams, H units, G gates (rnn 1, lstm 4, gru 3), V rows of an input table, S saved blocks.
+ *
+ * The equations are those of charrnn/models/cells.py, in its gate order. The streams are split into parts, and each
+ * thread runs its part through all T steps without meeting the others. Within a step the product with the packed
+ * weights is made for PANEL units of all gates at once, and the cell's functions follow while the sums are in cache.
+ *
+ * Memory beyond the arguments, in floats, with H' = H rounded up to whole panels:
+ *   forward  G*H*H' + G*H' (packed weights and bias) + S*B*H where nothing is saved for a backward pass
+ *   backward G*H*H' (packed weights) + 2*B*H' (gradient carried from step to step)
+ * The arguments hold (1 + S)*T*B*H for the backward pass (LSTM one more, for its cells), and the gradient of the
+ * gates takes G*T*B*H (GRU with reset after: one more, its new gate's hidden share), with S = 4, for rnn 0.
+ */
+#include <stdlib.h>
+
+#include "product.h"
+#include "team.h"
+
+enum { RNN, LSTM, GRU, GRU_BEFORE };
+enum { OK, NO_MEMORY, BAD_ID };
+
+static const long NUM_GATES[] = {1, 4, 3, 3};
+static const long NUM_SAVED[] = {0, 4, 4, 4};
+
+/* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
+typedef struct {
+  int64_t cell, T, B, H, V, num_threads;
+  const float *x;     /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row a symbol */
+  const int64_t *ids; /* (T, B) or NULL */
+  const float *weight_hh; /* (G*H, H) */
+  const float *bias_hh;   /* (G*H,) or NULL */
+  float *hidden;          /* (T+1, B, H): [0] is the state before the window, given */
+  float *cells;           /* (T+1, B, H): likewise, LSTM only */
+  float *saved;           /* (T, B, S*H) for the backward pass, or NULL */
+  const float *grad_outputs; /* (T, B, H) */
+  float *grad_hidden;        /* (B, H): in, of the last state; out, of the first */
+  float *grad_cells;         /* (B, H): likewise, LSTM only */
+  float *grad_x;             /* (T, B, G*H) */
+  float *grad_new;           /* (T, B, H): GRU with reset after: of W_hn h + b_hn */
+  float *grad_table;         /* (V, G*H) or NULL: added to */
+  float *grad_bias;          /* (G*H,) or NULL: added to */
+} Window;
+
+typedef struct {
+  const Window *w;
+  long G, S, panels, padded, num_parts;
+  float *packed;        /* forward: (panels, G, H, PANEL); backward: (panels, G*H, PANEL) */
+  float *bias;          /* (G, padded) */
+  float *saved;         /* Window.saved, or room for one step */
+  long saved_step;      /* floats from one step's saved values to the next's: B*S*H, or 0 */
+  float *carried, *fed; /* (B, padded): gradient of the state; of r*h, GRU with reset before */
+} Job;
+
+static float *new_floats(long count) {
+  void *room = NULL;
+  if (posix_memalign(&room, 64, (size_t)(count > 0 ? count : 1) * sizeof(float)) != 0) return NULL;
+  return room;
+}
+
+static Job job_of(const Window *w) {
+  Job job = {.w = w, .G = NUM_GATES[w->cell], .S = NUM_SAVED[w->cell]};
+  job.panels = ceil_div(w->H, PANEL);
+  job.padded = job.panels * PANEL;
+  /* A part of fewer than 4 streams spends its time reading weights. */
+  job.num_parts = min_long(w->num_threads, ceil_div(w->B, 4));
+  if (job.num_parts < 1) job.num_parts = 1;
+  return job;
+}
+
+INLINE const float *input_row(const Window *w, long G, long t, long b) {
+  long row = t * w->B + b;
+  return w->x + (w->ids ? w->ids[row] : row) * G * w->H;
+}
+
+/* ---- forward ---- */
+
+static void pack_forward_part(void *data, long panel) {
+  Job *job = data;
+  long H = job->w->H, u = panel * PANEL;
+  for (long g = 0; g < job->G; g++) {
+    pack_transposed(job->packed + (panel * job->G + g) * H * PANEL, job->w->weight_hh + (g * H + u) * H, H, H - u, H);
+    float *bias = job->bias + g * job->padded + u;
+    memset(bias, 0, PANEL * sizeof(float));
+    if (job->w->bias_hh) memcpy(bias, job->w->bias_hh + g * H + u, (size_t)min_long(PANEL, H - u) * sizeof(float));
+  }
+}
+
+/* sums[g - first] (MAX_ROWS, PANEL) = bias + rows @ W_hh^T for gates first <= g < last of one panel's units. */
+static void gate_sums(const Job *job, long panel, long first, long last, int R, const float *rows,
+                      float sums[4][MAX_ROWS][PANEL]) {
+  long H = job->w->H;
+  for (long g = first; g < last; g++) {
+    for (int r = 0; r < R; r++)
+      memcpy(sums[g - first][r], job->bias + g * job->padded + panel * PANEL, PANEL * sizeof(float));
+    multiply(R, sums[g - first][0], PANEL, rows, H, H, job->packed + (panel * job->G + g) * H * PANEL);
+  }
+}
+
+static void rnn_step(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  const float *h = w->hidden + t * BH + b * H;
+  float *h_next = w->hidden + (t + 1) * BH + b * H, sums[4][MAX_ROWS][PANEL];
+  for (long panel = 0; panel < job->panels; panel++) {
+    gate_sums(job, panel, 0, 1, R, h, sums);
+    for (int r = 0; r < R; r++) {
+      const float *x = input_row(w, 1, t, b + r);
+      for (long i = 0; i < PANEL; i += LANES) {
+        long u = panel * PANEL + i, n = H - u;
+        if (n <= 0) break;
+        store_first(h_next + r * H + u, tanh_vec(load_first(x + u, n) + load(&sums[0][r][i])), n);
+      }
+    }
+  }
+}
+
+static void lstm_step(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  const float *h = w->hidden + t * BH + b * H, *c = w->cells + t * BH + b * H;
+  float *h_next = w->hidden + (t + 1) * BH + b * H, *c_next = w->cells + (t + 1) * BH + b * H;
+  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][MAX_ROWS][PANEL];
+  for (long panel = 0; panel < job->panels; panel++) {
+    gate_sums(job, panel, 0, 4, R, h, sums);
+    for (int r = 0; r < R; r++) {
+      const float *x = input_row(w, 4, t, b + r);
+      float *s = saved + r * 4 * H;
+      for (long k = 0; k < PANEL; k += LANES) {
+        long u = panel * PANEL + k, n = H - u;
+        if (n <= 0) break;
+        vec i = sigmoid_vec(load_first(x + 0 * H + u, n) + load(&sums[0][r][k]));
+        vec f = sigmoid_vec(load_first(x + 1 * H + u, n) + load(&sums[1][r][k]));
+        vec g = tanh_vec(load_first(x + 2 * H + u, n) + load(&sums[2][r][k]));
+        vec o = sigmoid_vec(load_first(x + 3 * H + u, n) + load(&sums[3][r][k]));
+        vec c_new = f * load_first(c + r * H + u, n) + i * g;
+        store_first(c_next + r * H + u, c_new, n);
+        store_first(h_next + r * H + u, o * tanh_vec(c_new), n);
+        store_first(s + 0 * H + u, i, n);
+        store_first(s + 1 * H + u, f, n);
+        store_first(s + 2 * H + u, g, n);
+        store_first(s + 3 * H + u, o, n);
+      }
+    }
+  }
+}
+
+static void gru_step(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  const float *h = w->hidden + t * BH + b * H;
+  float *h_next = w->hidden + (t + 1) * BH + b * H;
+  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][MAX_ROWS][PANEL];
+  for (long panel = 0; panel < job->panels; panel++) {
+    gate_sums(job, panel, 0, 3, R, h, sums);
+    for (int row = 0; row < R; row++) {
+      const float *x = input_row(w, 3, t, b + row);
+      float *s = saved + row * 4 * H;
+      for (long k = 0; k < PANEL; k += LANES) {
+        long u = panel * PANEL + k, left = H - u;
+        if (left <= 0) break;
+        vec r = sigmoid_vec(load_first(x + 0 * H + u, left) + load(&sums[0][row][k]));
+        vec z = sigmoid_vec(load_first(x + 1 * H + u, left) + load(&sums[1][row][k]));
+        vec fed = load(&sums[2][row][k]);
+        vec n = tanh_vec(load_first(x + 2 * H + u, left) + r * fed);
+        vec h_new = (splat(1.0f) - z) * n + z * load_first(h + row * H + u, left);
+        store_first(h_next + row * H + u, h_new, left);
+        store_first(s + 0 * H + u, r, left);
+        store_first(s + 1 * H + u, z, left);
+        store_first(s + 2 * H + u, n, left);
+        store_first(s + 3 * H + u, fed, left);
+      }
+    }
+  }
+}
+
+static void gru_before_step(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  const float *h = w->hidden + t * BH + b * H;
+  float *h_next = w->hidden + (t + 1) * BH + b * H;
+  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][MAX_ROWS][PANEL];
+  for (long panel = 0; panel < job->panels; panel++) {
+    gate_sums(job, panel, 0, 2, R, h, sums);
+    for (int row = 0; row < R; row++) {
+      const float *x = input_row(w, 3, t, b + row);
+      float *s = saved + row * 4 * H;
+      for (long k = 0; k < PANEL; k += LANES) {
+        long u = panel * PANEL + k, left = H - u;
+        if (left <= 0) break;
+        vec r = sigmoid_vec(load_first(x + 0 * H + u, left) + load(&sums[0][row][k]));
+        vec z = sigmoid_vec(load_first(x + 1 * H + u, left) + load(&sums[1][row][k]));
+        store_first(s + 0 * H + u, r, left);
+        store_first(s + 1 * H + u, z, left);
+        store_first(s + 3 * H + u, r * load_first(h + row * H + u, left), left);
+      }
+    }
+  }
+  for (long panel = 0; panel < job->panels; panel++) {
+    for (int row = 0; row < R; row++)
+      memcpy(sums[0][row], job->bias + 2 * job->padded + panel * PANEL, PANEL * sizeof(float));
+    multiply(R, sums[0][0], PANEL, saved + 3 * H, 4 * H, H, job->packed + (panel * 3 + 2) * H * PANEL);
+    for (int row = 0; row < R; row++) {
+      const float *x = input_row(w, 3, t, b + row);
+      float *s = saved + row * 4 * H;
+      for (long k = 0; k < PANEL; k += LANES) {
+        long u = panel * PANEL + k, left = H - u;
+        if (left <= 0) break;
+        vec z = load_first(s + 1 * H + u, left);
+        vec n = tanh_vec(load_first(x + 2 * H + u, left) + load(&sums[0][row][k]));
+        vec h_new = (splat(1.0f) - z) * n + z * load_first(h + row * H + u, left);
+        store_first(h_next + row * H + u, h_new, left);
+        store_first(s + 2 * H + u, n, left);
+      }
+    }
+  }
+}
+
+typedef void (*step_function)(const Job *, long t, long b, int R);
+
+/* All streams of a part, in blocks of nearly equal size, at one step. */
+INLINE void run_part_step(const Job *job, step_function step, long part, long t) {
+  long first = part * job->w->B / job->num_parts, last = (part + 1) * job->w->B / job->num_parts;
+  long blocks = ceil_div(last - first, MAX_ROWS);
+  for (long i = 0; i < blocks; i++) {
+    long b = first + i * (last - first) / blocks, end = first + (i + 1) * (last - first) / blocks;
+    step(job, t, b, (int)(end - b));
+  }
+}
+
+static void forward_part(void *data, long part) {
+  static const step_function STEPS[] = {rnn_step, lstm_step, gru_step, gru_before_step};
+  const Job *job = data;
+  for (long t = 0; t < job->w->T; t++) run_part_step(job, STEPS[job->w->cell], part, t);
+}
+
+int charrnn_forward(const Window *w) {
+  Job job = job_of(w);
+  if (w->ids)
+    for (long i = 0; i < w->T * w->B; i++)
+      if (w->ids[i] < 0 || w->ids[i] >= w->V) return BAD_ID;
+  job.saved = w->saved ? w->saved : new_floats(w->B * job.S * w->H);
+  job.saved_step = w->saved ? w->B * job.S * w->H : 0;
+  job.packed = new_floats(job.panels * job.G * w->H * PANEL);
+  job.bias = new_floats(job.G * job.padded);
+  int status = job.saved && job.packed && job.bias ? OK : NO_MEMORY;
+  if (status == OK) {
+    team_run(pack_forward_part, &job, job.panels, w->num_threads);
+    team_run(forward_part, &job, job.num_parts, job.num_parts);
+  }
+  free(job.bias);
+  free(job.packed);
+  if (!w->saved) free(job.saved);
+  return status;
+}
+
+/* ---- backward ---- */
+
+static void pack_backward_part(void *data, long panel) {
+  Job *job = data;
+  long H = job->w->H, u = panel * PANEL;
+  pack_straight(job->packed + panel * job->G * H * PANEL, job->w->weight_hh + u, H, H - u, job->G * H);
+}
+
+/* sums (R, padded) += rows (R, K; stride) @ W_hh[first_row : first_row + K]. */
+static void add_product(const Job *job, int R, float *sums, const float *rows, long stride, long first_row, long K) {
+  for (long panel = 0; panel < job->panels; panel++)
+    multiply(R, sums + panel * PANEL, job->padded, rows, stride, K,
+             job->packed + (panel * job->G * job->w->H + first_row) * PANEL);
+}
+
+static void rnn_backward(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  float *carried = job->carried + b * job->padded, *grad_x = w->grad_x + t * BH + b * H;
+  for (int r = 0; r < R; r++) {
+    long at = (b + r) * H;
+    for (long u = 0; u < H; u += LANES) {
+      long n = H - u;
+      vec h = load_first(w->hidden + (t + 1) * BH + at + u, n);
+      vec dh = load_first(w->grad_outputs + t * BH + at + u, n) + load(carried + r * job->padded + u);
+      store_first(grad_x + r * H + u, dh * (splat(1.0f) - h * h), n);
+      store(carried + r * job->padded + u, splat(0.0f));
+    }
+  }
+  add_product(job, R, carried, grad_x, H, 0, H);
+}
+
+static void lstm_backward(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  vec one = splat(1.0f);
+  float *carried = job->carried + b * job->padded, *grad_x = w->grad_x + 4 * (t * BH + b * H);
+  for (int r = 0; r < R; r++) {
+    long at = (b + r) * H;
+    const float *s = job->saved + t * job->saved_step + 4 * at;
+    float *d = grad_x + r * 4 * H;
+    for (long u = 0; u < H; u += LANES) {
+      long n = H - u;
+      vec i = load_first(s + 0 * H + u, n), f = load_first(s + 1 * H + u, n);
+      vec g = load_first(s + 2 * H + u, n), o = load_first(s + 3 * H + u, n);
+      vec c = load_first(w->cells + t * BH + at + u, n);
+      vec tanh_c = tanh_vec(load_first(w->cells + (t + 1) * BH + at + u, n));
+      vec dh = load_first(w->grad_outputs + t * BH + at + u, n) + load(carried + r * job->padded + u);
+      vec dc = load_first(w->grad_cells + at + u, n) + dh * o * (one - tanh_c * tanh_c);
+      store_first(d + 0 * H + u, dc * g * i * (one - i), n);
+      store_first(d + 1 * H + u, dc * c * f * (one - f), n);
+      store_first(d + 2 * H + u, dc * i * (one - g * g), n);
+      store_first(d + 3 * H + u, dh * tanh_c * o * (one - o), n);
+      store_first(w->grad_cells + at + u, dc * f, n);
+      store(carried + r * job->padded + u, splat(0.0f));
+    }
+  }
+  add_product(job, R, carried, grad_x, 4 * H, 0, 4 * H);
+}
+
+static void gru_backward(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  vec one = splat(1.0f);
+  float *carried = job->carried + b * job->padded;
+  float *grad_x = w->grad_x + 3 * (t * BH + b * H), *grad_new = w->grad_new + t * BH + b * H;
+  for (int row = 0; row < R; row++) {
+    long at = (b + row) * H;
+    const float *s = job->saved + t * job->saved_step + 4 * at;
+    float *d = grad_x + row * 3 * H;
+    for (long u = 0; u < H; u += LANES) {
+      long left = H - u;
+      vec r = load_first(s + 0 * H + u, left), z = load_first(s + 1 * H + u, left);
+      vec n = load_first(s + 2 * H + u, left), fed = load_first(s + 3 * H + u, left);
+      vec h = load_first(w->hidden + t * BH + at + u, left);
+      vec dh = load_first(w->grad_outputs + t * BH + at + u, left) + load(carried + row * job->padded + u);
+      vec dn = dh * (one - z) * (one - n * n);
+      store_first(d + 0 * H + u, dn * fed * r * (one - r), left);
+      store_first(d + 1 * H + u, dh * (h - n) * z * (one - z), left);
+      store_first(d + 2 * H + u, dn, left);
+      store_first(grad_new + row * H + u, dn * r, left);
+      store(carried + row * job->padded + u, dh * z);
+    }
+  }
+  add_product(job, R, carried, grad_x, 3 * H, 0, 2 * H);
+  add_product(job, R, carried, grad_new, H, 2 * H, H);
+}
+
+static void gru_before_backward(const Job *job, long t, long b, int R) {
+  const Window *w = job->w;
+  long H = w->H, BH = w->B * H;
+  vec one = splat(1.0f);
+  float *carried = job->carried + b * job->padded, *fed = job->fed + b * job->padded;
+  float *grad_x = w->grad_x + 3 * (t * BH + b * H);
+  for (int row = 0; row < R; row++) {
+    long at = (b + row) * H;
+    const float *s = job->saved + t * job->saved_step + 4 * at;
+    float *d = grad_x + row * 3 * H;
+    for (long u = 0; u < H; u += LANES) {
+      long left = H - u;
+      vec z = load_first(s + 1 * H + u, left), n = load_first(s + 2 * H + u, left);
+      vec h = load_first(w->hidden + t * BH + at + u, left);
+      vec dh = load_first(w->grad_outputs + t * BH + at + u, left) + load(carried + row * job->padded + u);
+      store_first(d + 1 * H + u, dh * (h - n) * z * (one - z), left);
+      store_first(d + 2 * H + u, dh * (one - z) * (one - n * n), left);
+      store(carried + row * job->padded + u, dh * z);
+      store(fed + row * job->padded + u, splat(0.0f));
+    }
+  }
+  add_product(job, R, fed, grad_x + 2 * H, 3 * H, 2 * H, H);
+  for (int row = 0; row < R; row++) {
+    long at = (b + row) * H;
+    const float *s = job->saved + t * job->saved_step + 4 * at;
+    float *d = grad_x + row * 3 * H;
+    for (long u = 0; u < H; u += LANES) {
+      long left = H - u;
+      vec r = load_first(s + 0 * H + u, left);
+      vec h = load_first(w->hidden + t * BH + at + u, left);
+      vec dfed = load(fed + row * job->padded + u);
+      store_first(d + 0 * H + u, dfed * h * r * (one - r), left);
+      store(carried + row * job->padded + u, load(carried + row * job->padded + u) + dfed * r);
+    }
+  }
+  add_product(job, R, carried, grad_x, 3 * H, 0, 2 * H);
+}
+
+static void backward_part(void *data, long part) {
+  static const step_function STEPS[] = {rnn_backward, lstm_backward, gru_backward, gru_before_backward};
+  const Job *job = data;
+  const Window *w = job->w;
+  long first = part * w->B / job->num_parts, last = (part + 1) * w->B / job->num_parts;
+  for (long b = first; b < last; b++) {
+    memset(job->carried + b * job->padded, 0, (size_t)job->padded * sizeof(float));
+    memcpy(job->carried + b * job->padded, w->grad_hidden + b * w->H, (size_t)w->H * sizeof(float));
+  }
+  for (long t = w->T - 1; t >= 0; t--) run_part_step(job, STEPS[w->cell], part, t);
+  for (long b = first; b < last; b++)
+    memcpy(w->grad_hidden + b * w->H, job->carried + b * job->padded, (size_t)w->H * sizeof(float));
+}
+
+INLINE void add_columns(float *to, const float *from, long first, long last) {
+  for (long c = first; c < last; c++) to[c] += from[c];
+}
+
+/* Gradients that are sums over all rows: each part owns columns, so that the order of a sum is fixed. */
+static void sum_columns_part(void *data, long part) {
+  const Job *job = data;
+  const Window *w = job->w;
+  long columns = job->G * w->H, width = ceil_div(ceil_div(columns, LANES), w->num_threads) * LANES;
+  long first = min_long(part * width, columns), last = min_long(first + width, columns);
+  /* With reset after, the new gate's hidden share has a gradient of its own. */
+  long own = w->cell == GRU ? 2 * w->H : columns, middle = first > own ? first : min_long(last, own);
+  for (long row = 0; row < w->T * w->B; row++) {
+    const float *d = w->grad_x + row * columns;
+    if (w->grad_table) add_columns(w->grad_table + w->ids[row] * columns, d, first, last);
+    if (w->grad_bias) {
+      add_columns(w->grad_bias, d, first, middle);
+      if (middle < last) add_columns(w->grad_bias + own, w->grad_new + row * w->H, middle - own, last - own);
+    }
+  }
+}
+
+int charrnn_backward(const Window *w) {
+  Job job = job_of(w);
+  job.saved = w->saved;
+  job.saved_step = w->B * job.S * w->H;
+  job.packed = new_floats(job.panels * job.G * w->H * PANEL);
+  job.carried = new_floats(2 * w->B * job.padded);
+  job.fed = job.carried + w->B * job.padded;
+  int status = job.packed && job.carried ? OK : NO_MEMORY;
+  if (status == OK) {
+    team_run(pack_backward_part, &job, job.panels, w->num_threads);
+    team_run(backward_part, &job, job.num_parts, job.num_parts);
+    if (w->grad_table || w->grad_bias) team_run(sum_columns_part, &job, w->num_threads, w->num_threads);
+  }
+  free(job.carried);
+  free(job.packed);
+  return status;
+}
+
+/* Raised whenever a structure or function that Python calls changes. */
+int charrnn_abi(void) { return 1; }

@@ -1,0 +1,102 @@
+/* Vectors of floats as gcc and clang offer them on every processor, and the functions a cell needs on them.
+ *
+ * One source serves x86-64 (AVX-512, AVX2, SSE2) and arm64 (NEON): only the width and the number of rows that a
+ * product keeps in registers differ.
+ */
+#ifndef CHARRNN_VECTOR_H
+#define CHARRNN_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#define MAX_ROWS 12 /* 12 rows x 2 vectors of sums + 2 of weights: 26 of 32 registers */
+#elif defined(__AVX__)
+#define LANES 8
+#define MAX_ROWS 6 /* 12 sums + 2 weights + 1 broadcast: 15 of 16 registers */
+#elif defined(__aarch64__)
+#define LANES 4
+#define MAX_ROWS 12
+#else
+#define LANES 4
+#define MAX_ROWS 6
+#endif
+
+#define PANEL_VECTORS 2
+#define PANEL (PANEL_VECTORS * LANES) /* columns of a product that are summed at once */
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
+typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+typedef float loose_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+INLINE vec splat(float value) { return value - (vec){0}; }
+INLINE vec load(const float *from) { return *(const loose_vec *)from; }
+INLINE void store(float *to, vec value) { *(loose_vec *)to = value; }
+
+/* The first n lanes, 0 in the others: rows need not be whole vectors. */
+INLINE vec load_first(const float *from, long n) {
+  if (n >= LANES) return load(from);
+  vec value = {0};
+  memcpy(&value, from, (size_t)n * sizeof(float));
+  return value;
+}
+
+INLINE void store_first(float *to, vec value, long n) {
+  if (n >= LANES)
+    store(to, value);
+  else
+    memcpy(to, &value, (size_t)n * sizeof(float));
+}
+
+INLINE vec choose(mask where, vec yes, vec no) {
+  return (vec)(((bits)yes & (bits)where) | ((bits)no & ~(bits)where));
+}
+
+/* Both comparisons are false for a NaN, which therefore stays. */
+INLINE vec clamp(vec x, float low, float high) {
+  x = choose(x < splat(low), splat(low), x);
+  return choose(x > splat(high), splat(high), x);
+}
+
+/* exp(x) = power * (1 + rest) with power = 2^n and rest = exp(x - n ln 2) - 1, |x - n ln 2| <= ln 2 / 2.
+ *
+ * n comes from adding 1.5 * 2^23, where a float's unit in the last place is 1. ln 2 is subtracted in two parts, the
+ * first exact in few bits. The polynomial (minimax, fitted to the relative error of rest) is good to 1.4e-8.
+ */
+INLINE void exp_parts(vec x, vec *power, vec *rest) {
+  const float magic = 12582912.0f;
+  vec shifted = x * splat(1.44269504f) + splat(magic);
+  vec n = shifted - splat(magic);
+  vec r = x - n * splat(0.693359375f);
+  r = r + n * splat(2.12194440e-4f);
+  vec p = splat(0x1.6bebf2p-10f);
+  p = p * r + splat(0x1.1227f6p-7f);
+  p = p * r + splat(0x1.555674p-5f);
+  p = p * r + splat(0x1.5554b0p-3f);
+  p = p * r + splat(0x1.fffffep-2f);
+  *rest = p * (r * r) + r;
+  *power = (vec)(((bits)shifted << 23) + 0x3F800000u);
+}
+
+/* exp, for -87 <= x <= 88; beyond that, exp of the nearer end. */
+INLINE vec exp_vec(vec x) {
+  vec power, rest;
+  exp_parts(clamp(x, -87.0f, 88.0f), &power, &rest);
+  return power * rest + power;
+}
+
+INLINE vec sigmoid_vec(vec x) { return splat(1.0f) / (splat(1.0f) + exp_vec(-x)); }
+
+/* (exp(2x) - 1) / (exp(2x) + 1); the subtraction is of 2^n - 1, exact, so that small x keep their digits. */
+INLINE vec tanh_vec(vec x) {
+  vec power, rest;
+  exp_parts(clamp(x + x, -20.0f, 20.0f), &power, &rest);
+  vec minus_one = power * rest + (power - splat(1.0f));
+  return minus_one / (minus_one + splat(2.0f));
+}
+
+#endif
