@@ -1,0 +1,78 @@
+"""The ``charrnn`` command: its subcommands, and the one place where an error becomes a message and an exit code."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.corpus import corpus
+from charrnn.cli.perplexity import perplexity
+from charrnn.cli.sample import sample
+from charrnn.cli.train import train
+from charrnn.errors import CharRNNError, ExitCode
+from charrnn.reports.terminal import inert
+
+app = typer.Typer(
+    name="charrnn",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"charrnn {version('charrnn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def charrnn(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with any error.")] = False,
+) -> None:
+    """Character-level language models: train one on a text file, write new text, score a text.
+
+    charrnn train shakespeare.txt --minutes 5
+
+    charrnn sample checkpoints/shakespeare --prompt "ROMEO:"
+
+    charrnn perplexity checkpoints/shakespeare other.txt
+    """
+
+
+app.command()(train)
+app.command()(sample)
+app.command()(perplexity)
+app.command()(corpus)
+
+
+def main() -> None:
+    """Runs the command line; ends the process with an ``ExitCode``."""
+    debug = "--debug" in sys.argv[1:] or bool(os.environ.get("CHARRNN_DEBUG"))
+    try:
+        app()
+    except CharRNNError as error:
+        if debug:
+            raise
+        _say(f"charrnn: {error}")
+        sys.exit(error.exit_code)
+    except MemoryError:
+        _say("charrnn: out of memory; use smaller sizes or a smaller text")
+        sys.exit(ExitCode.DEVICE)
+    except Exception as error:  # noqa: BLE001 - the last resort: one line for the user, the rest on request
+        if debug:
+            raise
+        _say(f"charrnn: unexpected {type(error).__name__}: {error}; run with --debug for a traceback")
+        sys.exit(ExitCode.INTERNAL)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(inert(message) + "\n")

@@ -1,0 +1,165 @@
+"""A run as a person sees it: one progress bar on a terminal, plain lines elsewhere; always on stderr."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol, TextIO
+
+from charrnn.reports.terminal import inert
+from charrnn.training import event
+from charrnn.units import bits
+
+SampleWriter = Callable[[event.Evaluated], str]
+
+
+class Report(Protocol):
+    """Takes a run's events and shows them."""
+
+    def show(self, happened: event.Event) -> None:
+        """Shows one event."""
+
+    def close(self) -> None:
+        """Leaves the terminal as it was found."""
+
+
+class Silence:
+    """Shows nothing but warnings."""
+
+    def show(self, happened: event.Event) -> None:
+        """Shows a warning, passes over the rest."""
+        if isinstance(happened, event.Warned):
+            say(f"warning: {happened.message}")
+
+    def close(self) -> None:
+        """Has nothing to leave."""
+
+
+class Lines:
+    """A line an evaluation: for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._progress: event.Progressed | None = None
+        self._num_steps = 0
+
+    def show(self, happened: event.Event) -> None:
+        """Shows plans, evaluations and warnings."""
+        match happened:
+            case event.Planned():
+                self._num_steps = happened.num_steps
+                say(plan_line(happened))
+            case event.Progressed():
+                self._progress = happened
+            case event.Evaluated():
+                speed = "" if self._progress is None else f"  {self._progress.symbols_per_second:,.0f} symbols/s"
+                total = f"/{self._num_steps}" if self._num_steps else ""
+                say(f"step {happened.step}{total}  {evaluation_line(happened)}{speed}  {clock(happened.seconds)}")
+            case event.Warned():
+                say(f"warning: {happened.message}")
+
+    def close(self) -> None:
+        """Has nothing to leave."""
+
+
+class Bar:
+    """One progress bar with losses, speed and time left; now and then a short sample above it.
+
+    Args:
+        sample: writes a short text from an evaluated model; None shows none.
+        width: characters of the terminal's width.
+    """
+
+    def __init__(self, sample: SampleWriter | None) -> None:
+        from tqdm import tqdm
+
+        self._sample = sample
+        self._num_evaluated = 0
+        self._held_out = ""
+        self._bar = tqdm(
+            total=None,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0.1,
+            bar_format="{desc}",
+            leave=False,
+        )
+        self._bar.set_description_str("measuring the speed of this machine ...")
+
+    def show(self, happened: event.Event) -> None:
+        """Moves the bar, or writes a line above it."""
+        match happened:
+            case event.Planned():
+                self._bar.total = happened.num_steps
+                self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
+                self._write(plan_line(happened))
+            case event.Progressed():
+                left = "" if math.isnan(happened.seconds_left) else f" {clock(happened.seconds_left)} left"
+                self._bar.n = happened.step
+                self._bar.set_description_str(
+                    f"{happened.nats:.3f} nats {bits(happened.nats):.3f} bits{self._held_out} "
+                    f"{happened.symbols_per_second / 1000:,.0f}k/s{left}"
+                )
+            case event.Evaluated():
+                self._held_out = f" held-out {happened.score.nats_per_char:.3f}"
+                self._write(f"step {happened.step:>6}  {evaluation_line(happened)}")
+                if self._sample is not None and self._num_evaluated % 4 == 0:
+                    self._write(_indented(self._sample(happened)))
+                self._num_evaluated += 1
+            case event.Warned():
+                self._write(f"warning: {happened.message}")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        with suppress(OSError):
+            self._bar.close()
+
+    def _write(self, line: str) -> None:
+        with suppress(OSError):
+            self._bar.write(line, file=sys.stderr)
+
+
+@contextmanager
+def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None) -> Iterator[Report]:
+    """The report that suits ``stream``: a bar on a terminal, lines elsewhere, warnings alone when ``quiet``."""
+    report: Report = Silence() if quiet else Bar(sample) if stream.isatty() else Lines()
+    try:
+        yield report
+    finally:
+        report.close()
+
+
+def say(message: str) -> None:
+    """A line on stderr; a reader that has gone away is no reason to end a run."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(inert(message) + "\n")
+        sys.stderr.flush()
+
+
+def plan_line(plan: event.Planned) -> str:
+    """The length of the run and how it was found."""
+    measured = f" ({1000 * plan.seconds_per_step:.1f} ms each)" if plan.seconds_per_step else ""
+    return f"plan: {plan.num_steps:,} steps{measured}, held-out loss every {plan.eval_every:,}"
+
+
+def evaluation_line(evaluated: event.Evaluated) -> str:
+    """Training and held-out loss in nats, the latter in bits too."""
+    mark = " *" if evaluated.is_best else ""
+    return (
+        f"train {evaluated.train_nats:.4f}  held-out {evaluated.score.nats_per_char:.4f} nats "
+        f"{evaluated.score.bits_per_char:.4f} bits/char{mark}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """A duration as m:ss or h:mm:ss.
+
+    >>> clock(75), clock(3671)
+    ('1:15', '1:01:11')
+    """
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    | {line}" for line in inert(text).splitlines())

@@ -1,0 +1,99 @@
+"""Where the computation runs and in what precision: options to a device and a backend."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from charrnn.errors import DeviceError
+from charrnn.models.native.build import library, unavailable_reason
+from charrnn.models.recurrence import Backend
+from charrnn.models.settings import ModelSettings
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a model is computed.
+
+    Attributes:
+        device: torch's device.
+        backend: path of the recurrence.
+        autocast: whether torch runs its products in bfloat16.
+        num_threads: CPU threads.
+        note: a line for the user on why the fastest path is not taken; empty when it is.
+    """
+
+    device: torch.device
+    backend: Backend
+    autocast: bool
+    num_threads: int
+    note: str = ""
+
+    def signature(self) -> dict[str, Any]:
+        """What the last bit of a result depends on beyond the settings."""
+        return {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "path": self.backend.path,
+            "precision": "bfloat16" if self.autocast else self.backend.precision,
+            "num_threads": self.num_threads,
+        }
+
+
+def num_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def place(
+    settings: ModelSettings,
+    *,
+    device: DeviceName = "auto",
+    precision: Precision = "auto",
+    num_threads: int | None = None,
+) -> Placement:
+    """Chooses device and backend.
+
+    Args:
+        settings: the network's shape.
+        device: "auto" takes CUDA, else MPS, where there is one, else the CPU.
+        precision: "auto" is bfloat16 products on CUDA, float32 elsewhere.
+        num_threads: CPU threads; None takes all cores.
+
+    Raises:
+        DeviceError: the device asked for is not there, or lacks the precision.
+    """
+    threads = num_threads or num_cores()
+    torch.set_num_threads(threads)
+    kind = device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device is available to torch; use --device cpu or --device auto")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no MPS device is available to torch; use --device cpu or --device auto")
+
+    if kind != "cpu":
+        bfloat16 = precision == "bfloat16" or (precision == "auto" and kind == "cuda")
+        if bfloat16 and kind == "cuda" and not torch.cuda.is_bf16_supported():
+            if precision == "bfloat16":
+                raise DeviceError("this GPU has no bfloat16; use --precision float32")
+            bfloat16 = False
+        return Placement(torch.device(kind), Backend("fused"), bfloat16, threads)
+
+    reduced = precision == "bfloat16"
+    native = library()
+    if native is not None:
+        if reduced and not native.has_bfloat16:
+            raise DeviceError("this CPU's native kernel has no bfloat16 products; use --precision float32")
+        path = Backend("native", threads, "bfloat16" if reduced else "float32")
+        return Placement(torch.device("cpu"), path, False, threads)
+    if reduced and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
+    note = f"the recurrence runs through torch, which is slower: {unavailable_reason()}"
+    fused = settings.reset == "after"
+    return Placement(torch.device("cpu"), Backend("fused" if fused else "unrolled"), reduced, threads, note)

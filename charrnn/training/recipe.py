@@ -1,0 +1,112 @@
+"""Sizes and rates for a text, a budget and a device when the user names none.
+
+The figures come from the search under tests/benchmarks; the README shows its results.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from charrnn.models.settings import ModelSettings
+from charrnn.training.settings import TrainingSettings
+
+DEFAULT_MINUTES = 5.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings for a run, and in a few words why these sizes.
+
+    Attributes:
+        model: the network's shape.
+        training: the recipe.
+        reason: what the choice rests on, for the user.
+    """
+
+    model: ModelSettings
+    training: TrainingSettings
+    reason: str
+
+
+def recommend(
+    *,
+    num_symbols: int,
+    vocab_size: int,
+    on_gpu: bool,
+    model: dict[str, Any],
+    training: dict[str, Any],
+) -> Recipe:
+    """A recipe that suits the text, the time and the device.
+
+    Args:
+        num_symbols: symbols to learn from.
+        vocab_size: V.
+        on_gpu: whether a GPU computes.
+        model: fields of ModelSettings the user fixed; they are kept, and what depends on them follows.
+        training: fields of TrainingSettings the user fixed; kept alike.
+
+    Raises:
+        SettingsError: a fixed value is out of range.
+    """
+    training = dict(training)
+    if not any(name in training for name in ("minutes", "epochs", "steps")):
+        training["minutes"] = DEFAULT_MINUTES
+    seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
+    cell = model.get("cell", "gru")
+    hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, seconds, on_gpu=on_gpu)
+    epochs = _epochs(num_symbols, hidden_size, seconds, on_gpu=on_gpu)
+    shape = ModelSettings(
+        **{
+            "vocab_size": vocab_size,
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "input": "one-hot" if vocab_size <= 512 else "embedding",
+            "embedding_size": min(256, hidden_size),
+            "dropout": _dropout(epochs),
+            **model,
+        }
+    )
+    rates = {"rnn": 0.004, "lstm": 0.008, "gru": 0.008}
+    choice = TrainingSettings(
+        **{
+            "batch_size": 128 if on_gpu else 16,
+            "bptt": 128 if on_gpu else 64,
+            "learning_rate": rates[shape.cell] * min(1.0, math.sqrt(256 / shape.hidden_size)),
+            **training,
+        }
+    )
+    reason = f"{num_symbols:,} symbols, about {epochs:.1f} passes over them in the time given"
+    return Recipe(shape, choice, reason)
+
+
+def _seconds(num_symbols: int, *, on_gpu: bool, training: dict[str, Any]) -> float:
+    """How long the run will take, roughly, where its end is not given in time."""
+    if training.get("minutes") is not None:
+        return 60.0 * float(training["minutes"])
+    if training.get("epochs") is not None:
+        num_read = float(training["epochs"]) * num_symbols
+    else:
+        num_read = float(training["steps"]) * training.get("batch_size", 16) * training.get("bptt", 64)
+    return num_read / (1_000_000 if on_gpu else 60_000)
+
+
+def _hidden_size(num_symbols: int, seconds: float, *, on_gpu: bool) -> int:
+    if on_gpu:
+        return 1024 if num_symbols > 500_000 else 512
+    small_text = num_symbols < 100_000
+    if seconds < 45 or small_text:
+        return 128 if num_symbols < 10_000 else 256
+    return 384 if seconds < 240 else 512
+
+
+def _epochs(num_symbols: int, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
+    """Passes over the text that a run of ``seconds`` makes on a common two-core machine or one GPU."""
+    symbols_per_second = 2e6 if on_gpu else 6.5e9 / hidden_size**2
+    return seconds * symbols_per_second / num_symbols
+
+
+def _dropout(epochs: float) -> float:
+    """More passes over the same text want more noise."""
+    if epochs < 2:
+        return 0.0
+    return min(0.4, 0.1 + 0.1 * math.log2(epochs / 2))
