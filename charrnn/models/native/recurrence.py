@@ -6,13 +6,17 @@ Memory kept for the backward pass: (1 + S) * T * B * H floats, one T * B * H mor
 pass takes G * T * B * H floats besides (GRU with reset after: one T * B * H more).
 """
 
+import contextlib
 import ctypes
+import re
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from charrnn.models.native.build import library
+from charrnn.models.native.build import library, unavailable_reason
 from charrnn.models.settings import NUM_GATES
 
 Precision = Literal["float32", "bfloat16"]
@@ -72,16 +76,43 @@ def recur(
     return outputs, h, c
 
 
+@cache
+def _kernels() -> ctypes.CDLL:
+    """The library, its team the pool of threads that torch's own operators use.
+
+    Two pools would compete: after an operator, an OpenMP runtime's threads spin for a while and keep the cores.
+    """
+    built = library()
+    if built is None:
+        raise RuntimeError(f"the native kernels are not available: {unavailable_reason()}")
+    runtime = _openmp_runtime()
+    if runtime is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            team = ctypes.CDLL(runtime).GOMP_parallel
+            built.calls.team_borrow(ctypes.cast(team, ctypes.c_void_p))
+    return built.calls
+
+
+def _openmp_runtime() -> str | None:
+    """The OpenMP runtime that torch has loaded into this process, where it is plain which one that is."""
+    try:
+        lines = Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    paths = {line.split(maxsplit=5)[5] for line in lines if re.search(r"/lib(gomp|iomp5|omp)[-.][^/]*$", line)}
+    home = str(Path(torch.__file__).parent.parent)
+    beside_torch = {path for path in paths if path.startswith(home)}
+    found = beside_torch or paths
+    return found.pop() if len(found) == 1 else None
+
+
 def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
 def _call(name: str, numbers: dict[str, int], tensors: dict[str, Tensor | None]) -> None:
-    built = library()
-    if built is None:
-        raise RuntimeError("the native kernels are not available")
     window = _Window(**numbers, **{key: _address(tensor) for key, tensor in tensors.items()})
-    status = getattr(built.calls, name)(ctypes.byref(window))
+    status = getattr(_kernels(), name)(ctypes.byref(window))
     if status == 1:
         raise MemoryError(f"{name}: out of memory")
     if status == 2:

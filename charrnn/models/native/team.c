@@ -21,8 +21,6 @@ static void take_parts(void *data) {
 
 static _Atomic(borrowed_team) borrowed;
 
-void team_borrow(borrowed_team team) { atomic_store(&borrowed, team); }
-
 /* The pool. One job at a time holds `busy`; the others of that moment run on their callers' threads alone. */
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -60,11 +58,20 @@ static void forget_workers(void) {
   atomic_store(&borrowed, (borrowed_team)NULL);
 }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_workers); }
+static void register_fork_handler(void) { pthread_atfork(NULL, NULL, forget_workers); }
+
+static void watch_forks(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_fork_handler);
+}
+
+void team_borrow(borrowed_team team) {
+  watch_forks();
+  atomic_store(&borrowed, team);
+}
 
 static void run_on_pool(Work *work, long num_threads) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, watch_forks);
+  watch_forks();
   if (pthread_mutex_trylock(&busy) != 0) {
     take_parts(work);
     return;
