@@ -1,0 +1,40 @@
+"""Train, sample and score character-level recurrent language models.
+
+``charrnn.load(path)`` gives a trained model; see ``charrnn.inference.language_model.LanguageModel``.
+Importing the package imports nothing heavy.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from charrnn.inference.language_model import LanguageModel
+
+    __version__: str
+
+__all__ = ["__version__", "load"]
+
+
+def load(path: "str | Path", *, num_threads: int | None = None) -> "LanguageModel":
+    """The model in a model file or in a run's directory, ready to sample and score.
+
+    Args:
+        path: ``model.safetensors`` or the like, or the directory of a run.
+        num_threads: CPU threads for many streams; none: as many as there are cores.
+
+    Raises:
+        InputError: there is no such file, or it is no whole model.
+    """
+    from charrnn.inference.language_model import load as load_model
+
+    return load_model(path, num_threads=num_threads)
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        # Looked up when asked for: the lookup takes longer than the rest of the import.
+        from importlib.metadata import version
+
+        return version("charrnn")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

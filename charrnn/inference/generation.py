@@ -1,0 +1,178 @@
+"""New text from a model: the prompt is read, then symbols are drawn, each the next one's input."""
+
+import codecs
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import SettingsError
+from charrnn.inference.engine import Engine, State
+from charrnn.inference.sampling import SamplingSettings
+from charrnn.text import utf8
+from charrnn.text.vocab import Vocab
+
+DEFAULT_LENGTH = 1000
+
+_MAX_LENGTH = 10**12
+_MAX_SAMPLES = 100_000
+_MAX_SEED = 2**63 - 1
+_DRAWS_AT_ONCE = 1 << 14  # draws of all streams together between two looks at the text
+_STEPS_AT_ONCE = 512  # a few milliseconds of one stream: text appears smoothly
+
+
+class Chunk(NamedTuple):
+    """A piece of a sample's text, in the order it is made.
+
+    Attributes:
+        sample: index of the sample, from 0.
+        text: characters that follow the sample's earlier ones.
+        ended: None while the sample goes on, else why it ends: "length" or "stop".
+    """
+
+    sample: int
+    text: str
+    ended: str | None
+
+
+def start_text(vocab: Vocab) -> str:
+    """What stands before a text that has no prompt, read by the model and not shown.
+
+    A model of p(next | before) needs a first symbol. It is a newline where the vocabulary has one, else the
+    vocabulary's first symbol.
+    """
+    return "\n" if "\n" in vocab else vocab.symbols[0]
+
+
+def generate(
+    engine: Engine,
+    vocab: Vocab,
+    *,
+    prompt: str = "",
+    length: int = DEFAULT_LENGTH,
+    sampling: SamplingSettings | None = None,
+    seed: int = 0,
+    num_samples: int = 1,
+    stop: str | None = None,
+) -> Iterator[Chunk]:
+    """Continuations of a prompt, in chunks as they are made: the first after one symbol, then longer ones.
+
+    Each sample draws from a random sequence fixed by the seed and the sample's index alone: sample i is the
+    same text whatever num_samples, on the same machine and engine. The arguments are checked before the first
+    chunk is asked for.
+
+    Args:
+        engine: the model.
+        vocab: its vocabulary. Where symbols are bytes, bytes that cannot continue UTF-8 are never drawn.
+        prompt: text to continue, which the chunks do not repeat; "" stands for ``start_text(vocab)``.
+        length: characters a sample, also where symbols are bytes: the last character is always whole.
+        sampling: how symbols are drawn; none: from the model's own probabilities.
+        seed: from 0 to 2**63 - 1.
+        num_samples: texts made side by side as one batch.
+        stop: a text that ends a sample; it is the last thing the sample holds. It is looked for in what is
+            drawn, not in the prompt.
+
+    Returns:
+        Chunks; those of one sample in order, the last of each with ``ended`` set.
+
+    Raises:
+        InputError: the prompt has characters that the vocabulary lacks; all are named.
+        SettingsError: a number is out of range, or the stop text is empty.
+    """
+    for name, value, low, high in (
+        ("length", length, 0, _MAX_LENGTH),
+        ("num_samples", num_samples, 1, _MAX_SAMPLES),
+        ("seed", seed, 0, _MAX_SEED),
+    ):
+        if type(value) is not int or not low <= value <= high:
+            raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high:,}")
+    if stop == "":
+        raise SettingsError("the stop text is empty; give at least one character, or leave it out")
+    ids = vocab.encode(prompt or start_text(vocab))
+    return _chunks(engine, vocab, ids, length, sampling or SamplingSettings(), seed, num_samples, stop)
+
+
+class _Sample:
+    """One text in the making: its random sequence, its unfinished character, its end."""
+
+    def __init__(self, index: int, *, vocab: Vocab, length: int, seed: int, stop: str | None) -> None:
+        self.index = index
+        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index,))))
+        self.remaining = length
+        self._vocab = vocab
+        self._decoder = codecs.getincrementaldecoder("utf-8")() if vocab.level == "byte" else None
+        self._stop = stop
+        self._tail = ""  # the last len(stop) - 1 characters, where a stop text may have begun
+
+    def take(self, ids: NDArray[Any]) -> Chunk:
+        """The text of newly drawn ids, cut where the sample ends."""
+        if self._decoder is None:
+            text = self._vocab.decode(ids)
+        else:
+            text = self._decoder.decode(ids.astype(np.uint8).tobytes())
+        text = text[: self.remaining]
+        self.remaining -= len(text)
+        ended = None if self.remaining else "length"
+        if self._stop is not None:
+            seen = self._tail + text
+            found = seen.find(self._stop)
+            if found >= 0:
+                text = seen[len(self._tail) : found + len(self._stop)]
+                ended = "stop"
+            self._tail = seen[len(seen) - len(self._stop) + 1 :] if len(seen) >= len(self._stop) else seen
+        return Chunk(self.index, text, ended)
+
+
+def _chunks(
+    engine: Engine,
+    vocab: Vocab,
+    prompt_ids: NDArray[Any],
+    length: int,
+    sampling: SamplingSettings,
+    seed: int,
+    num_samples: int,
+    stop: str | None,
+) -> Iterator[Chunk]:
+    samples = [
+        _Sample(index, vocab=vocab, length=length, seed=seed, stop=stop) for index in range(num_samples)
+    ]
+    if length == 0:
+        for sample in samples:
+            yield Chunk(sample.index, "", "length")
+        return
+    ids, state = _read(engine, prompt_ids, num_samples)
+    marks = np.full(num_samples, utf8.START, utf8.TRANSITIONS.dtype) if vocab.level == "byte" else None
+    num_steps = 1
+    while samples:
+        # The state of a stream that ended is dropped, so that the others get the whole machine.
+        num_steps = min(num_steps, max(1, _DRAWS_AT_ONCE // len(samples)), _most_draws(samples, vocab))
+        uniforms = np.stack([sample.random.random(num_steps) for sample in samples], axis=1)
+        drawn, state, marks = engine.generate(ids, state, uniforms=uniforms, sampling=sampling, marks=marks)
+        ids = drawn[-1]
+        going = []
+        for column, sample in enumerate(samples):
+            chunk = sample.take(drawn[:, column])
+            if chunk.text or chunk.ended:
+                yield chunk
+            if not chunk.ended:
+                going.append(column)
+        if len(going) < len(samples):
+            samples = [samples[column] for column in going]
+            ids, state = ids[going], state.of_streams(going)
+            marks = None if marks is None else marks[going]
+        num_steps = min(2 * num_steps, _STEPS_AT_ONCE)
+
+
+def _most_draws(samples: list[_Sample], vocab: Vocab) -> int:
+    """Symbols that the longest sample may still need; a character has at most four bytes."""
+    return max(sample.remaining for sample in samples) * (4 if vocab.level == "byte" else 1)
+
+
+def _read(engine: Engine, prompt_ids: NDArray[Any], num_samples: int) -> tuple[NDArray[Any], State]:
+    """The prompt's last symbol and the state before it, once for each sample."""
+    state = engine.zero_state(1)
+    if len(prompt_ids) > 1:
+        _, state = engine.score(prompt_ids[:-1, None], prompt_ids[1:, None], state)
+    streams = np.zeros(num_samples, np.intp)
+    return prompt_ids[-1:].astype(np.intp)[streams], state.of_streams(streams)

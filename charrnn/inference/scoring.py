@@ -1,0 +1,240 @@
+"""How well a model predicts a text: nats of every symbol, summed in float64, counted once.
+
+Every protocol here reads stretches of ids: inputs ``ids[start:end]`` from the zero state, targets one to the
+right, of which those from ``first`` on count. They differ in the stretches alone:
+
+    exact         one stretch: N symbols give N - 1 predictions, each from all before it
+    windowed      stretches of ``window`` predictions, none overlapping (nanoGPT's way)
+    by line       a stretch a line, from the line's end before it
+    streams       a stretch a stream, its first symbols read only to warm the state
+
+Legend: T time steps, B streams, N symbols.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import SettingsError
+from charrnn.inference.engine import Engine
+from charrnn.inference.generation import start_text
+from charrnn.text.vocab import Vocab
+from charrnn.units import ZERO_SCORE, Score
+
+Array = NDArray[Any]
+
+WINDOW = 1024
+WARM_UP = 512
+
+_STREAMS_AT_ONCE = 64
+
+
+class _Stretch(NamedTuple):
+    start: int  # first input
+    first: int  # first target that counts
+    end: int  # one past the last target
+
+
+class SymbolSize:
+    """What a symbol of a vocabulary counts for: characters and UTF-8 bytes.
+
+    Where symbols are bytes, a character counts at its first byte.
+    """
+
+    def __init__(self, vocab: Vocab) -> None:
+        if vocab.level == "byte":
+            byte = np.arange(256)
+            self.num_chars = ((byte & 0xC0) != 0x80).astype(np.int64)  # all but 10xxxxxx, which continue
+            self.num_bytes = np.ones(256, np.int64)
+        else:
+            code = np.array([ord(symbol) for symbol in vocab.symbols], np.int64)
+            self.num_chars = np.ones(len(code), np.int64)
+            self.num_bytes = 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
+
+
+class _Tally:
+    """Sums of one score: float64, by fsum, so that the order and number of parts do not matter."""
+
+    def __init__(self, size: SymbolSize) -> None:
+        self._size = size
+        self._nats: list[float] = []
+        self._squares: list[float] = []
+        self._counts = np.zeros(len(size.num_chars), np.int64)
+
+    def add(self, nats: Array, targets: Array) -> None:
+        self._nats.append(math.fsum(nats.tolist()))
+        self._squares.append(math.fsum((nats * nats).tolist()))
+        self._counts += np.bincount(targets, minlength=len(self._counts))
+
+    def score(self) -> Score:
+        return Score(
+            nats=math.fsum(self._nats),
+            nats_squared=math.fsum(self._squares),
+            num_predictions=int(self._counts.sum()),
+            num_chars=int(self._counts @ self._size.num_chars),
+            num_bytes=int(self._counts @ self._size.num_bytes),
+        )
+
+
+def score_ids(engine: Engine, ids: Array, *, vocab: Vocab, window: int = WINDOW) -> Score:
+    """The exact score: state carried from the first symbol to the last, N symbols giving N - 1 predictions.
+
+    Args:
+        engine: the model.
+        ids: (N,) symbols; the first is given, not predicted.
+        vocab: their vocabulary.
+        window: symbols taken at once, which bounds the memory and changes no result.
+    """
+    tally = _Tally(SymbolSize(vocab))
+    for nats, targets in iterate_nats(engine, ids, window=window):
+        tally.add(nats, targets)
+    return tally.score()
+
+
+def iterate_nats(engine: Engine, ids: Array, *, window: int = WINDOW) -> Iterator[tuple[Array, Array]]:
+    """-ln p of every symbol but the first, in turn: pairs of nats (T,) float64 and symbols (T,) predicted."""
+    _require_whole("window", window)
+    state = engine.zero_state(1)
+    for begin in range(0, len(ids) - 1, window):
+        end = min(begin + window, len(ids) - 1)
+        targets = np.asarray(ids[begin + 1 : end + 1])
+        nats, state = engine.score(np.asarray(ids[begin:end])[:, None], targets[:, None], state)
+        yield nats[:, 0], targets
+
+
+def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> Score:
+    """The score with the memory cut every ``window`` predictions, as for models of a fixed context.
+
+    Window k reads ``ids[k*window : (k+1)*window]`` from the zero state and predicts the symbols one to the
+    right; the last may be shorter. So N symbols give N - 1 predictions here too. Comparable to the loss
+    nanoGPT reports.
+
+    Args:
+        engine: the model.
+        ids: (N,) symbols.
+        vocab: their vocabulary.
+        window: predictions from each zero state.
+    """
+    _require_whole("windowed", window)
+    last = len(ids) - 1
+    stretches = (
+        _Stretch(begin, begin + 1, min(begin + window, last) + 1) for begin in range(0, last, window)
+    )
+    tally = _Tally(SymbolSize(vocab))
+    for group in _groups(stretches, size=4 * _STREAMS_AT_ONCE):
+        for part in _score_stretches(engine, ids, group):
+            tally.add(*part)
+    return tally.score()
+
+
+def score_streams(
+    engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int, warm_up: int = WARM_UP
+) -> Score:
+    """The score of one long text, read as several streams side by side: faster, and approximate.
+
+    All N - 1 predictions are made once. A stream but the first begins ``warm_up`` symbols before its first
+    prediction, from the zero state: what lies further back it has not read, which costs the exact score
+    little or nothing.
+
+    Args:
+        engine: the model.
+        ids: (N,) symbols.
+        vocab: their vocabulary.
+        num_streams: equal parts of the text.
+        warm_up: symbols read before a part to warm the state up.
+    """
+    _require_whole("streams", num_streams)
+    num_predictions = max(len(ids) - 1, 0)
+    edges = (1 + num_predictions * part // num_streams for part in range(num_streams + 1))
+    stretches = [
+        _Stretch(max(0, first - 1 - warm_up), first, end) for first, end in pairwise(edges) if first < end
+    ]
+    tally = _Tally(SymbolSize(vocab))
+    for part in _score_stretches(engine, ids, stretches):
+        tally.add(*part)
+    return tally.score()
+
+
+def score_lines(engine: Engine, lines: Sequence[str], *, vocab: Vocab) -> list[Score]:
+    """Each text by itself, as a line that follows a line's end: scores that rank sentences.
+
+    A newline is read from the zero state before each line, so that a line's N characters get N predictions,
+    its own newline among them where it has one. Where the vocabulary has no newline, a line's own is left
+    out, and so is the prediction of its first symbol, which is given.
+
+    Args:
+        engine: the model.
+        lines: texts, with their line ends or without.
+        vocab: the model's vocabulary.
+
+    Raises:
+        UnknownCharacterError: a line has a character that the vocabulary lacks.
+    """
+    has_newline = "\n" in vocab
+    begin = vocab.encode(start_text(vocab)) if has_newline else np.zeros(0, vocab.dtype)
+    encoded = [vocab.encode(line if has_newline else line.removesuffix("\n")) for line in lines]
+    size = SymbolSize(vocab)
+    scores = [ZERO_SCORE] * len(lines)
+    # Lines of like length run side by side: the shortest of a batch waits least for the longest.
+    order = sorted(range(len(lines)), key=lambda i: len(encoded[i]))
+    for chosen in _groups(order, size=_STREAMS_AT_ONCE):
+        pieces, stretches, at = [], [], 0
+        for i in chosen:
+            piece = np.concatenate([begin, encoded[i]])
+            pieces.append(piece)
+            stretches.append(_Stretch(at, at + 1, at + len(piece)))
+            at += len(piece)
+        tallies = [_Tally(size) for _ in chosen]
+        for column, nats, targets in _score_columns(engine, np.concatenate(pieces), stretches):
+            tallies[column].add(nats, targets)
+        for i, tally in zip(chosen, tallies, strict=True):
+            scores[i] = tally.score()
+    return scores
+
+
+def _groups(items: Any, *, size: int) -> Iterator[list[Any]]:  # noqa: ANN401 - any iterable, kept as it is
+    group: list[Any] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _score_stretches(
+    engine: Engine, ids: Array, stretches: Sequence[_Stretch]
+) -> Iterator[tuple[Array, Array]]:
+    for _, nats, targets in _score_columns(engine, ids, stretches):
+        yield nats, targets
+
+
+def _score_columns(
+    engine: Engine, ids: Array, stretches: Sequence[_Stretch]
+) -> Iterator[tuple[int, Array, Array]]:
+    """Stretches side by side, window by window: (stretch, nats, symbols predicted) of what counts."""
+    state = engine.zero_state(len(stretches))
+    most = max((s.end - 1 - s.start for s in stretches), default=0)
+    for begin in range(0, most, WINDOW):
+        length = min(WINDOW, most - begin)
+        # A stretch that ended reads zeros to the end of the batch; nothing there counts.
+        block = np.zeros((length + 1, len(stretches)), ids.dtype)
+        for column, s in enumerate(stretches):
+            taken = ids[s.start + begin : max(s.start + begin, min(s.start + begin + length + 1, s.end))]
+            block[: len(taken), column] = taken
+        nats, state = engine.score(block[:-1], block[1:], state)
+        for column, s in enumerate(stretches):
+            low = max(s.first - 1 - s.start - begin, 0)
+            high = min(s.end - 1 - s.start - begin, length)
+            if low < high:
+                yield column, nats[low:high, column], block[low + 1 : high + 1, column]
+
+
+def _require_whole(name: str, value: int) -> None:
+    if type(value) is not int or value < 1:
+        raise SettingsError(f"{name} is {value!r}; it must be a whole number from 1 up")

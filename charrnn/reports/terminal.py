@@ -1,0 +1,137 @@
+"""Results to standard output: exact into a pipe, harmless on a terminal, honest when they do not arrive.
+
+Text from a model, a file or a file name may hold escape sequences that command a terminal. Where standard
+output is a terminal they are shown, not sent.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from charrnn.errors import ExitCode, OutputError
+
+# C0 but tab and newline, DEL and C1; controls of writing direction, which reorder what is around them; lone
+# surrogates, which no encoding can write.
+_ACTIVE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def inert(text: str) -> str:
+    r"""The text with every character that a terminal acts on shown as an escape; newline and tab stay.
+
+    >>> inert("a\x1b[2Jb\n")
+    'a\\x1b[2Jb\n'
+    """
+    return _ACTIVE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+
+
+def write_result(text: str, *, raw: bool = False) -> None:
+    """Writes a piece of the result to standard output, in UTF-8 whatever the locale, and lets it out at once.
+
+    Args:
+        text: what to write.
+        raw: send control characters to a terminal as they are.
+
+    Raises:
+        OutputError: the output cannot be written, for one because its disk is full.
+        SystemExit: with code 141 and no word, when the reader went away, as ``head`` does.
+    """
+    if sys.stdout is None or sys.stdout.closed:
+        raise OutputError("standard output is closed; give the result somewhere to go")
+    if not raw and is_terminal():
+        text = inert(text)
+    try:
+        sys.stdout.flush()  # what others wrote as text comes first
+        sys.stdout.buffer.write(text.encode("utf-8", errors="backslashreplace"))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        _abandon_stdout()
+        if isinstance(error, BrokenPipeError) or error.errno == errno.EPIPE:
+            raise SystemExit(int(ExitCode.BROKEN_PIPE)) from None
+        raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def _abandon_stdout() -> None:
+    """Sends what is still buffered nowhere: else the interpreter tries again at its end, and complains."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> None:
+    """Writes a table to standard output: ruled on a terminal, plain columns elsewhere, the numbers the same.
+
+    Args:
+        headings: one a column.
+        rows: cells as text, already formatted.
+        num_texts: first columns that hold text, set to the left; numbers are set to the right.
+    """
+    cells = [[_one_line(cell) for cell in row] for row in rows]
+    if is_terminal():
+        write_result(_ruled(headings, cells, num_texts))
+        return
+    widths = [max(len(row[column]) for row in [list(headings), *cells]) for column in range(len(headings))]
+    lines = []
+    for row in [list(headings), *cells]:
+        columns = [
+            cell.ljust(width) if column < num_texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(columns).rstrip() + "\n")
+    write_result("".join(lines))
+
+
+def _one_line(cell: str) -> str:
+    return inert(cell).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], num_texts: int) -> str:
+    import io
+    import shutil
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.ROUNDED, show_edge=True)
+    for column, heading in enumerate(headings):
+        if column < num_texts:
+            table.add_column(Text(heading), overflow="fold", ratio=None)
+        else:
+            table.add_column(Text(heading), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # Rendered to text first: rich ends the process its own way on a broken pipe. Numbers are never cut: on a
+    # narrow terminal the lines wrap instead.
+    console = Console(
+        file=io.StringIO(),
+        color_system=None,
+        highlight=False,
+        markup=False,
+        force_terminal=False,
+        width=10_000,
+    )
+    numbers = sum(
+        max(len(row[column]) for row in [list(headings), *rows]) + 3
+        for column in range(num_texts, len(headings))
+    )
+    console.width = max(shutil.get_terminal_size((100, 24)).columns, numbers + 2 + 16 * num_texts)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
