@@ -15,17 +15,21 @@
 #include <stdlib.h>
 
 #include "product.h"
+#include "product_bf16.h"
 #include "team.h"
 
 enum { RNN, LSTM, GRU, GRU_BEFORE };
-enum { OK, NO_MEMORY, BAD_ID };
+enum { OK, NO_MEMORY, BAD_ID, NO_BF16 };
+enum { FLOAT32, BFLOAT16 };
+
+#define BLOCK_ROWS 16 /* most streams a step is made for at once */
 
 static const long NUM_GATES[] = {1, 4, 3, 3};
 static const long NUM_SAVED[] = {0, 4, 4, 4};
 
 /* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
 typedef struct {
-  int64_t cell, T, B, H, V, num_threads;
+  int64_t cell, T, B, H, V, num_threads, precision;
   const float *x;     /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row a symbol */
   const int64_t *ids; /* (T, B) or NULL */
   const float *weight_hh; /* (G*H, H) */
@@ -40,12 +44,17 @@ typedef struct {
   float *grad_new;           /* (T, B, H): GRU with reset after: of W_hn h + b_hn */
   float *grad_table;         /* (V, G*H) or NULL: added to */
   float *grad_bias;          /* (G*H,) or NULL: added to */
+  float *grad_weight;        /* (G*H, H), written with bfloat16 products only: float32 is the caller's one product */
 } Window;
 
 typedef struct {
   const Window *w;
-  long G, S, panels, padded, num_parts;
-  float *packed;        /* forward: (panels, G, H, PANEL); backward: (panels, G*H, PANEL) */
+  long G, S, panels, padded, num_parts, block_rows;
+  int bf16, tiles;      /* whether products round to bfloat16; whether they are made by tiles */
+  long K;               /* H, with bfloat16 padded to whole blocks */
+  long gate_words;      /* words of one gate in one packed panel: K*PANEL, with bfloat16 half of it */
+  float *packed;        /* (panels, G, gate_words) */
+  uint16_t *rounded;    /* (B, G*K): a step's factors, with bfloat16 */
   float *bias;          /* (G, padded) */
   float *saved;         /* Window.saved, or room for one step */
   long saved_step;      /* floats from one step's saved values to the next's: B*S*H, or 0 */
@@ -58,6 +67,27 @@ static float *new_floats(long count) {
   return room;
 }
 
+#if HAVE_BF16
+static int tiles_usable(void) {
+#if HAVE_TILES
+  static _Atomic int answer = -1;
+  if (answer < 0) answer = tiles_permitted();
+  return answer;
+#else
+  return 0;
+#endif
+}
+#endif
+
+/* Whether this library can make products of bfloat16: 0 no, 1 by vectors, 2 by tiles. */
+int charrnn_bf16(void) {
+#if HAVE_BF16
+  return 1 + tiles_usable();
+#else
+  return 0;
+#endif
+}
+
 static Job job_of(const Window *w) {
   Job job = {.w = w, .G = NUM_GATES[w->cell], .S = NUM_SAVED[w->cell]};
   job.panels = ceil_div(w->H, PANEL);
@@ -65,6 +95,11 @@ static Job job_of(const Window *w) {
   /* A part of fewer than 4 streams spends its time reading weights. */
   job.num_parts = min_long(w->num_threads, ceil_div(w->B, 4));
   if (job.num_parts < 1) job.num_parts = 1;
+  job.bf16 = w->precision == BFLOAT16;
+  job.tiles = job.bf16 && charrnn_bf16() == 2;
+  job.block_rows = job.tiles ? BLOCK_ROWS : MAX_ROWS;
+  job.K = job.bf16 ? ceil_div(w->H, BF16_BLOCK) * BF16_BLOCK : w->H;
+  job.gate_words = job.K * PANEL / (job.bf16 ? 2 : 1);
   return job;
 }
 
@@ -73,37 +108,92 @@ INLINE const float *input_row(const Window *w, long G, long t, long b) {
   return w->x + (w->ids ? w->ids[row] : row) * G * w->H;
 }
 
+/* ---- the products of a step ---- */
+
+/* A block of streams' factors: float32 where they lie, or rounded to bfloat16. */
+typedef struct {
+  const void *rows;
+  long stride;
+} Factors;
+
+/* Factors for num_gates neighbouring blocks of H values a row. Room is that of stream b and of gate `first`. */
+INLINE Factors factors(const Job *job, long b, int R, const float *rows, long stride, long first, long num_gates) {
+#if HAVE_BF16
+  if (job->bf16) {
+    uint16_t *room = job->rounded + b * job->G * job->K + first * job->K;
+    for (int r = 0; r < R; r++)
+      for (long g = 0; g < num_gates; g++)
+        round_row(room + r * job->G * job->K + g * job->K, rows + r * stride + g * job->w->H, job->w->H, job->K);
+    return (Factors){room, job->G * job->K};
+  }
+#endif
+  (void)job, (void)b, (void)R, (void)first, (void)num_gates;
+  return (Factors){rows, stride};
+}
+
+/* sums (panels of PANEL columns; strides between rows and panels) += factors (R, num_gates * H) @ packed panels. */
+INLINE void add_panels(const Job *job, int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                       Factors f, long num_gates, const float *packed, long panel_words) {
+#if HAVE_TILES
+  if (job->tiles) {
+    for (long p = 0, n; p < num_panels; p += n) {
+      n = num_panels - p == 4 ? 2 : min_long(num_panels - p, 3);
+      multiply_tiles((int)n, sums + p * sums_panel, sums_stride, sums_panel, f.rows, f.stride, num_gates * job->K,
+                     (const uint32_t *)packed + p * panel_words, panel_words);
+    }
+    return;
+  }
+#endif
+  for (long p = 0; p < num_panels; p++) {
+#if HAVE_BF16
+    if (job->bf16) {
+      multiply_pairs(R, sums + p * sums_panel, sums_stride, f.rows, f.stride, num_gates * job->K,
+                     (const uint32_t *)packed + p * panel_words);
+      continue;
+    }
+#endif
+    multiply(R, sums + p * sums_panel, sums_stride, f.rows, f.stride, num_gates * job->K, packed + p * panel_words);
+  }
+}
+
 /* ---- forward ---- */
 
 static void pack_forward_part(void *data, long panel) {
   Job *job = data;
   long H = job->w->H, u = panel * PANEL;
   for (long g = 0; g < job->G; g++) {
-    pack_transposed(job->packed + (panel * job->G + g) * H * PANEL, job->w->weight_hh + (g * H + u) * H, H, H - u, H);
+    float *packed = job->packed + (panel * job->G + g) * job->gate_words;
+    const float *rows = job->w->weight_hh + (g * H + u) * H;
+#if HAVE_BF16
+    if (job->bf16)
+      pack_pairs_transposed((uint32_t *)packed, rows, H, H - u, H, job->K);
+    else
+#endif
+      pack_transposed(packed, rows, H, H - u, H);
     float *bias = job->bias + g * job->padded + u;
     memset(bias, 0, PANEL * sizeof(float));
     if (job->w->bias_hh) memcpy(bias, job->w->bias_hh + g * H + u, (size_t)min_long(PANEL, H - u) * sizeof(float));
   }
 }
 
-/* sums[g - first] (MAX_ROWS, PANEL) = bias + rows @ W_hh^T for gates first <= g < last of one panel's units. */
-static void gate_sums(const Job *job, long panel, long first, long last, int R, const float *rows,
-                      float sums[4][MAX_ROWS][PANEL]) {
-  long H = job->w->H;
-  for (long g = first; g < last; g++) {
+/* sums[g - first] = bias + W_hh h for gates first <= g < last of one panel's units. */
+static void gate_sums(const Job *job, long panel, long first, long last, int R, Factors h,
+                      float sums[4][BLOCK_ROWS][PANEL]) {
+  for (long g = first; g < last; g++)
     for (int r = 0; r < R; r++)
       memcpy(sums[g - first][r], job->bias + g * job->padded + panel * PANEL, PANEL * sizeof(float));
-    multiply(R, sums[g - first][0], PANEL, rows, H, H, job->packed + (panel * job->G + g) * H * PANEL);
-  }
+  add_panels(job, R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, h, 1,
+             job->packed + (panel * job->G + first) * job->gate_words, job->gate_words);
 }
 
 static void rnn_step(const Job *job, long t, long b, int R) {
   const Window *w = job->w;
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H;
-  float *h_next = w->hidden + (t + 1) * BH + b * H, sums[4][MAX_ROWS][PANEL];
+  float *h_next = w->hidden + (t + 1) * BH + b * H, sums[4][BLOCK_ROWS][PANEL];
+  Factors fed_back = factors(job, b, R, h, H, 0, 1);
   for (long panel = 0; panel < job->panels; panel++) {
-    gate_sums(job, panel, 0, 1, R, h, sums);
+    gate_sums(job, panel, 0, 1, R, fed_back, sums);
     for (int r = 0; r < R; r++) {
       const float *x = input_row(w, 1, t, b + r);
       for (long i = 0; i < PANEL; i += LANES) {
@@ -120,9 +210,10 @@ static void lstm_step(const Job *job, long t, long b, int R) {
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H, *c = w->cells + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H, *c_next = w->cells + (t + 1) * BH + b * H;
-  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][MAX_ROWS][PANEL];
+  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][BLOCK_ROWS][PANEL];
+  Factors fed_back = factors(job, b, R, h, H, 0, 1);
   for (long panel = 0; panel < job->panels; panel++) {
-    gate_sums(job, panel, 0, 4, R, h, sums);
+    gate_sums(job, panel, 0, 4, R, fed_back, sums);
     for (int r = 0; r < R; r++) {
       const float *x = input_row(w, 4, t, b + r);
       float *s = saved + r * 4 * H;
@@ -150,9 +241,10 @@ static void gru_step(const Job *job, long t, long b, int R) {
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H;
-  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][MAX_ROWS][PANEL];
+  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][BLOCK_ROWS][PANEL];
+  Factors fed_back = factors(job, b, R, h, H, 0, 1);
   for (long panel = 0; panel < job->panels; panel++) {
-    gate_sums(job, panel, 0, 3, R, h, sums);
+    gate_sums(job, panel, 0, 3, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
       const float *x = input_row(w, 3, t, b + row);
       float *s = saved + row * 4 * H;
@@ -179,9 +271,10 @@ static void gru_before_step(const Job *job, long t, long b, int R) {
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H;
-  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][MAX_ROWS][PANEL];
+  float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][BLOCK_ROWS][PANEL];
+  Factors fed_back = factors(job, b, R, h, H, 0, 1);
   for (long panel = 0; panel < job->panels; panel++) {
-    gate_sums(job, panel, 0, 2, R, h, sums);
+    gate_sums(job, panel, 0, 2, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
       const float *x = input_row(w, 3, t, b + row);
       float *s = saved + row * 4 * H;
@@ -196,10 +289,9 @@ static void gru_before_step(const Job *job, long t, long b, int R) {
       }
     }
   }
+  fed_back = factors(job, b, R, saved + 3 * H, 4 * H, 0, 1);
   for (long panel = 0; panel < job->panels; panel++) {
-    for (int row = 0; row < R; row++)
-      memcpy(sums[0][row], job->bias + 2 * job->padded + panel * PANEL, PANEL * sizeof(float));
-    multiply(R, sums[0][0], PANEL, saved + 3 * H, 4 * H, H, job->packed + (panel * 3 + 2) * H * PANEL);
+    gate_sums(job, panel, 2, 3, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
       const float *x = input_row(w, 3, t, b + row);
       float *s = saved + row * 4 * H;
@@ -221,34 +313,48 @@ typedef void (*step_function)(const Job *, long t, long b, int R);
 /* All streams of a part, in blocks of nearly equal size, at one step. */
 INLINE void run_part_step(const Job *job, step_function step, long part, long t) {
   long first = part * job->w->B / job->num_parts, last = (part + 1) * job->w->B / job->num_parts;
-  long blocks = ceil_div(last - first, MAX_ROWS);
+  long blocks = ceil_div(last - first, job->block_rows);
   for (long i = 0; i < blocks; i++) {
     long b = first + i * (last - first) / blocks, end = first + (i + 1) * (last - first) / blocks;
+#if HAVE_TILES
+    if (job->tiles) tiles_begin((int)(end - b));
+#endif
     step(job, t, b, (int)(end - b));
   }
+}
+
+INLINE void end_part(const Job *job) {
+#if HAVE_TILES
+  if (job->tiles) tiles_end();
+#endif
+  (void)job;
 }
 
 static void forward_part(void *data, long part) {
   static const step_function STEPS[] = {rnn_step, lstm_step, gru_step, gru_before_step};
   const Job *job = data;
   for (long t = 0; t < job->w->T; t++) run_part_step(job, STEPS[job->w->cell], part, t);
+  end_part(job);
 }
 
 int charrnn_forward(const Window *w) {
+  if (w->precision == BFLOAT16 && !charrnn_bf16()) return NO_BF16;
   Job job = job_of(w);
   if (w->ids)
     for (long i = 0; i < w->T * w->B; i++)
       if (w->ids[i] < 0 || w->ids[i] >= w->V) return BAD_ID;
   job.saved = w->saved ? w->saved : new_floats(w->B * job.S * w->H);
   job.saved_step = w->saved ? w->B * job.S * w->H : 0;
-  job.packed = new_floats(job.panels * job.G * w->H * PANEL);
+  job.packed = new_floats(job.panels * job.G * job.gate_words);
+  job.rounded = job.bf16 ? (uint16_t *)new_floats(w->B * job.G * job.K / 2) : NULL;
   job.bias = new_floats(job.G * job.padded);
-  int status = job.saved && job.packed && job.bias ? OK : NO_MEMORY;
+  int status = job.saved && job.packed && job.bias && (job.rounded || !job.bf16) ? OK : NO_MEMORY;
   if (status == OK) {
     team_run(pack_forward_part, &job, job.panels, w->num_threads);
     team_run(forward_part, &job, job.num_parts, job.num_parts);
   }
   free(job.bias);
+  free(job.rounded);
   free(job.packed);
   if (!w->saved) free(job.saved);
   return status;
@@ -259,14 +365,24 @@ int charrnn_forward(const Window *w) {
 static void pack_backward_part(void *data, long panel) {
   Job *job = data;
   long H = job->w->H, u = panel * PANEL;
-  pack_straight(job->packed + panel * job->G * H * PANEL, job->w->weight_hh + u, H, H - u, job->G * H);
+  for (long g = 0; g < job->G; g++) {
+    float *packed = job->packed + (panel * job->G + g) * job->gate_words;
+    const float *rows = job->w->weight_hh + g * H * H + u;
+#if HAVE_BF16
+    if (job->bf16)
+      pack_pairs_straight((uint32_t *)packed, rows, H, H - u, H, job->K);
+    else
+#endif
+      pack_straight(packed, rows, H, H - u, H);
+  }
 }
 
-/* sums (R, padded) += rows (R, K; stride) @ W_hh[first_row : first_row + K]. */
-static void add_product(const Job *job, int R, float *sums, const float *rows, long stride, long first_row, long K) {
-  for (long panel = 0; panel < job->panels; panel++)
-    multiply(R, sums + panel * PANEL, job->padded, rows, stride, K,
-             job->packed + (panel * job->G * job->w->H + first_row) * PANEL);
+/* sums (R, padded) += rows (R, num_gates * H; stride) @ W_hh's rows of gates first, first + 1, ... */
+static void add_product(const Job *job, long b, int R, float *sums, const float *rows, long stride, long first,
+                        long num_gates) {
+  Factors f = factors(job, b, R, rows, stride, first, num_gates);
+  add_panels(job, R, job->panels, sums, job->padded, PANEL, f, num_gates, job->packed + first * job->gate_words,
+             job->G * job->gate_words);
 }
 
 static void rnn_backward(const Job *job, long t, long b, int R) {
@@ -283,7 +399,7 @@ static void rnn_backward(const Job *job, long t, long b, int R) {
       store(carried + r * job->padded + u, splat(0.0f));
     }
   }
-  add_product(job, R, carried, grad_x, H, 0, H);
+  add_product(job, b, R, carried, grad_x, H, 0, 1);
 }
 
 static void lstm_backward(const Job *job, long t, long b, int R) {
@@ -311,7 +427,7 @@ static void lstm_backward(const Job *job, long t, long b, int R) {
       store(carried + r * job->padded + u, splat(0.0f));
     }
   }
-  add_product(job, R, carried, grad_x, 4 * H, 0, 4 * H);
+  add_product(job, b, R, carried, grad_x, 4 * H, 0, 4);
 }
 
 static void gru_backward(const Job *job, long t, long b, int R) {
@@ -338,8 +454,8 @@ static void gru_backward(const Job *job, long t, long b, int R) {
       store(carried + row * job->padded + u, dh * z);
     }
   }
-  add_product(job, R, carried, grad_x, 3 * H, 0, 2 * H);
-  add_product(job, R, carried, grad_new, H, 2 * H, H);
+  add_product(job, b, R, carried, grad_x, 3 * H, 0, 2);
+  add_product(job, b, R, carried, grad_new, H, 2, 1);
 }
 
 static void gru_before_backward(const Job *job, long t, long b, int R) {
@@ -363,7 +479,7 @@ static void gru_before_backward(const Job *job, long t, long b, int R) {
       store(fed + row * job->padded + u, splat(0.0f));
     }
   }
-  add_product(job, R, fed, grad_x + 2 * H, 3 * H, 2 * H, H);
+  add_product(job, b, R, fed, grad_x + 2 * H, 3 * H, 2, 1);
   for (int row = 0; row < R; row++) {
     long at = (b + row) * H;
     const float *s = job->saved + t * job->saved_step + 4 * at;
@@ -377,7 +493,7 @@ static void gru_before_backward(const Job *job, long t, long b, int R) {
       store(carried + row * job->padded + u, load(carried + row * job->padded + u) + dfed * r);
     }
   }
-  add_product(job, R, carried, grad_x, 3 * H, 0, 2 * H);
+  add_product(job, b, R, carried, grad_x, 3 * H, 0, 2);
 }
 
 static void backward_part(void *data, long part) {
@@ -390,6 +506,7 @@ static void backward_part(void *data, long part) {
     memcpy(job->carried + b * job->padded, w->grad_hidden + b * w->H, (size_t)w->H * sizeof(float));
   }
   for (long t = w->T - 1; t >= 0; t--) run_part_step(job, STEPS[w->cell], part, t);
+  end_part(job);
   for (long b = first; b < last; b++)
     memcpy(w->grad_hidden + b * w->H, job->carried + b * job->padded, (size_t)w->H * sizeof(float));
 }
@@ -416,23 +533,97 @@ static void sum_columns_part(void *data, long part) {
   }
 }
 
+#if HAVE_BF16
+/* ---- the gradient of W_hh with bfloat16 products: gates' gradients^T (G*H, T*B) @ states (T*B, H) ---- */
+
+typedef struct {
+  const Job *job;
+  long N, K;        /* rows T*B, and padded to whole blocks */
+  uint32_t *states; /* (1 or 2, panels, K/2, PANEL): h before each step; r*h, GRU with reset before */
+  uint32_t *strips; /* (num_threads, 16, K/2) */
+  long num_sources;
+} Outer;
+
+static void pack_states_part(void *data, long index) {
+  Outer *o = data;
+  const Window *w = o->job->w;
+  long panel = index % o->job->panels, u = panel * PANEL;
+  const float *rows = index < o->job->panels ? w->hidden : w->saved + 3 * w->H;
+  pack_pairs_straight(o->states + index * (o->K / 2) * PANEL, rows + u, index < o->job->panels ? w->H : 4 * w->H,
+                      w->H - u, o->N, o->K);
+}
+
+static void outer_part(void *data, long part) {
+  Outer *o = data;
+  Job job = *o->job;
+  const Window *w = job.w;
+  long H = w->H, strips = ceil_div(H, 16), total = job.G * strips, panel_words = o->K / 2 * PANEL;
+  uint32_t *strip = o->strips + part * 16 * (o->K / 2);
+  float sums[3][BLOCK_ROWS][PANEL];
+  job.K = o->K; /* add_panels then runs down the rows of the window */
+#if HAVE_TILES
+  if (job.tiles) tiles_begin(16);
+#endif
+  for (long s = part * total / w->num_threads; s < (part + 1) * total / w->num_threads; s++) {
+    long g = s / strips, u = (s % strips) * 16, n = min_long(16, H - u);
+    int own = w->cell == GRU && g == 2;
+    const float *rows = own ? w->grad_new + u : w->grad_x + g * H + u;
+    transpose_to_bf16(strip, rows, own ? H : job.G * H, n, o->N, o->K);
+    const uint32_t *states = o->states + (w->cell == GRU_BEFORE && g == 2 ? job.panels * panel_words : 0);
+    for (long p = 0; p < job.panels; p += 3) {
+      long panels = min_long(3, job.panels - p);
+      memset(sums, 0, sizeof sums);
+      add_panels(&job, 16, panels, sums[0][0], PANEL, BLOCK_ROWS * PANEL, (Factors){strip, o->K}, 1,
+                 (const float *)(states + p * panel_words), panel_words);
+      for (long i = 0; i < panels; i++)
+        for (long r = 0; r < n; r++)
+          memcpy(w->grad_weight + (g * H + u + r) * H + (p + i) * PANEL, sums[i][r],
+                 (size_t)min_long(PANEL, H - (p + i) * PANEL) * sizeof(float));
+    }
+  }
+  end_part(&job);
+}
+
+static int weight_gradient(const Job *job) {
+  const Window *w = job->w;
+  Outer o = {.job = job, .N = w->T * w->B, .num_sources = w->cell == GRU_BEFORE ? 2 : 1};
+  o.K = ceil_div(o.N, BF16_BLOCK) * BF16_BLOCK;
+  o.states = (uint32_t *)new_floats(o.num_sources * job->panels * (o.K / 2) * PANEL);
+  o.strips = (uint32_t *)new_floats(w->num_threads * 16 * (o.K / 2));
+  int status = o.states && o.strips ? OK : NO_MEMORY;
+  if (status == OK) {
+    team_run(pack_states_part, &o, o.num_sources * job->panels, w->num_threads);
+    team_run(outer_part, &o, w->num_threads, w->num_threads);
+  }
+  free(o.strips);
+  free(o.states);
+  return status;
+}
+#endif
+
 int charrnn_backward(const Window *w) {
+  if (w->precision == BFLOAT16 && !charrnn_bf16()) return NO_BF16;
   Job job = job_of(w);
   job.saved = w->saved;
   job.saved_step = w->B * job.S * w->H;
-  job.packed = new_floats(job.panels * job.G * w->H * PANEL);
+  job.packed = new_floats(job.panels * job.G * job.gate_words);
+  job.rounded = job.bf16 ? (uint16_t *)new_floats(w->B * job.G * job.K / 2) : NULL;
   job.carried = new_floats(2 * w->B * job.padded);
   job.fed = job.carried + w->B * job.padded;
-  int status = job.packed && job.carried ? OK : NO_MEMORY;
+  int status = job.packed && job.carried && (job.rounded || !job.bf16) ? OK : NO_MEMORY;
   if (status == OK) {
     team_run(pack_backward_part, &job, job.panels, w->num_threads);
     team_run(backward_part, &job, job.num_parts, job.num_parts);
     if (w->grad_table || w->grad_bias) team_run(sum_columns_part, &job, w->num_threads, w->num_threads);
+#if HAVE_BF16
+    if (job.bf16) status = weight_gradient(&job);
+#endif
   }
   free(job.carried);
+  free(job.rounded);
   free(job.packed);
   return status;
 }
 
 /* Raised whenever a structure or function that Python calls changes. */
-int charrnn_abi(void) { return 1; }
+int charrnn_abi(void) { return 2; }

@@ -23,11 +23,13 @@ Precision = Literal["float32", "bfloat16"]
 
 _CELLS = {("rnn", "after"): 0, ("lstm", "after"): 1, ("gru", "after"): 2, ("gru", "before"): 3}
 _GRU, _GRU_BEFORE = 2, 3
+_PRECISIONS = {"float32": 0, "bfloat16": 1}
 _NUM_SAVED = (0, 4, 4, 4)
 _POINTERS = (
-    "x ids weight_hh bias_hh hidden cells saved grad_outputs grad_hidden grad_cells grad_x grad_new grad_table grad_bias"
+    "x ids weight_hh bias_hh hidden cells saved "
+    "grad_outputs grad_hidden grad_cells grad_x grad_new grad_table grad_bias grad_weight"
 ).split()
-_NUMBERS = "cell T B H V num_threads".split()
+_NUMBERS = "cell T B H V num_threads precision".split()
 
 
 class _Window(ctypes.Structure):
@@ -106,6 +108,11 @@ def _openmp_runtime() -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def has_bfloat16() -> bool:
+    """Whether ``precision="bfloat16"`` can be asked for: the processor and the compiler both know its products."""
+    return library() is not None and _kernels().charrnn_bf16() != 0
+
+
 def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
@@ -115,6 +122,8 @@ def _call(name: str, numbers: dict[str, int], tensors: dict[str, Tensor | None])
     status = getattr(_kernels(), name)(ctypes.byref(window))
     if status == 1:
         raise MemoryError(f"{name}: out of memory")
+    if status == 3:
+        raise RuntimeError("this processor has no bfloat16 products (has_bfloat16() tells)")
     if status == 2:
         raise IndexError("an id is outside the table of inputs")
 
@@ -163,6 +172,7 @@ class _Recurrence(torch.autograd.Function):
             cells[0] = _floats("c0", c0, (B, H))
         saved = torch.empty(T, B, _NUM_SAVED[cell] * H) if any(ctx.needs_input_grad) else None
         ctx.numbers = {"cell": cell, "T": T, "B": B, "H": H, "V": x.shape[0], "num_threads": max(1, num_threads)}
+        ctx.numbers["precision"] = _PRECISIONS[precision]
         ctx.with_bias = bias_hh is not None
         _call(
             "charrnn_forward",
@@ -189,16 +199,19 @@ class _Recurrence(torch.autograd.Function):
         grad_new = torch.empty(T, B, H) if cell == _GRU else None
         grad_table = None if ids is None else torch.zeros(ctx.numbers["V"], rows)
         grad_bias = torch.zeros(rows) if ctx.with_bias else None
+        grad_weight = torch.empty(rows, H)
         _call(
             "charrnn_backward",
             ctx.numbers,
             {"ids": ids, "weight_hh": weight_hh, "hidden": hidden, "cells": cells, "saved": saved}
             | {"grad_outputs": grad_outputs, "grad_hidden": grad_hidden, "grad_cells": grad_cells}
-            | {"grad_x": grad_x, "grad_new": grad_new, "grad_table": grad_table, "grad_bias": grad_bias},
+            | {"grad_x": grad_x, "grad_new": grad_new, "grad_table": grad_table, "grad_bias": grad_bias}
+            | {"grad_weight": grad_weight},
         )
-        grad_weight = torch.empty(rows, H)
         gates, before = grad_x.view(T * B, rows), hidden[:T].view(T * B, H)
-        if cell == _GRU and grad_new is not None:
+        if ctx.numbers["precision"]:
+            pass  # the kernel has made it
+        elif cell == _GRU and grad_new is not None:
             torch.mm(gates[:, : 2 * H].T, before, out=grad_weight[: 2 * H])
             torch.mm(grad_new.view(T * B, H).T, before, out=grad_weight[2 * H :])
         elif cell == _GRU_BEFORE:

@@ -10,6 +10,10 @@
 #include <string.h>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
 #define LANES 16
 #define MAX_ROWS 12 /* 12 rows x 2 vectors of sums + 2 of weights: 26 of 32 registers */
 #elif defined(__AVX__)
@@ -82,21 +86,33 @@ INLINE void exp_parts(vec x, vec *power, vec *rest) {
   *power = (vec)(((bits)shifted << 23) + 0x3F800000u);
 }
 
-/* exp, for -87 <= x <= 88; beyond that, exp of the nearer end. */
+/* a / b, for b from 1 to 2^126: where a processor divides slowly, by an approximate inverse and two corrections. */
+INLINE vec divide(vec a, vec b) {
+#if defined(__AVX512F__)
+  vec inverse = (vec)_mm512_rcp14_ps((__m512)b);
+  inverse = inverse + inverse * (splat(1.0f) - b * inverse);
+  vec quotient = a * inverse;
+  return quotient + inverse * (a - b * quotient);
+#else
+  return a / b;
+#endif
+}
+
+/* exp, for -87 <= x <= 87; beyond that, exp of the nearer end. */
 INLINE vec exp_vec(vec x) {
   vec power, rest;
-  exp_parts(clamp(x, -87.0f, 88.0f), &power, &rest);
+  exp_parts(clamp(x, -87.0f, 87.0f), &power, &rest);
   return power * rest + power;
 }
 
-INLINE vec sigmoid_vec(vec x) { return splat(1.0f) / (splat(1.0f) + exp_vec(-x)); }
+INLINE vec sigmoid_vec(vec x) { return divide(splat(1.0f), splat(1.0f) + exp_vec(-x)); }
 
 /* (exp(2x) - 1) / (exp(2x) + 1); the subtraction is of 2^n - 1, exact, so that small x keep their digits. */
 INLINE vec tanh_vec(vec x) {
   vec power, rest;
   exp_parts(clamp(x + x, -20.0f, 20.0f), &power, &rest);
   vec minus_one = power * rest + (power - splat(1.0f));
-  return minus_one / (minus_one + splat(2.0f));
+  return divide(minus_one, minus_one + splat(2.0f));
 }
 
 #endif
