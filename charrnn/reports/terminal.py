@@ -73,34 +73,35 @@ def _abandon_stdout() -> None:
         os.close(nowhere)
 
 
-def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> None:
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, align: str) -> None:
     """Writes a table to standard output: ruled on a terminal, plain columns elsewhere, the numbers the same.
 
     Args:
-        headings: one a column.
+        headings: one a column, words joined by underscores; "" for none.
         rows: cells as text, already formatted.
-        num_texts: first columns that hold text, set to the left; numbers are set to the right.
+        align: a letter a column: "l" for text, set to the left, or "r" for numbers, set to the right.
     """
     cells = [[_one_line(cell) for cell in row] for row in rows]
     if is_terminal():
-        write_result(_ruled(headings, cells, num_texts))
+        write_result(_ruled(headings, cells, align))
         return
-    widths = [max(len(row[column]) for row in [list(headings), *cells]) for column in range(len(headings))]
-    lines = []
-    for row in [list(headings), *cells]:
+    lines = [list(headings), *cells] if any(headings) else cells
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    written = []
+    for line in lines:
         columns = [
-            cell.ljust(width) if column < num_texts else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if side == "l" else cell.rjust(width)
+            for cell, width, side in zip(line, widths, align, strict=True)
         ]
-        lines.append("  ".join(columns).rstrip() + "\n")
-    write_result("".join(lines))
+        written.append("  ".join(columns).rstrip() + "\n")
+    write_result("".join(written))
 
 
 def _one_line(cell: str) -> str:
     return inert(cell).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], num_texts: int) -> str:
+def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
     import io
     import shutil
 
@@ -109,29 +110,22 @@ def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], num_texts: in
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.ROUNDED, show_edge=True)
-    for column, heading in enumerate(headings):
-        if column < num_texts:
-            table.add_column(Text(heading), overflow="fold", ratio=None)
+    table = Table(box=box.ROUNDED, show_header=any(headings))
+    width = 1
+    for column, (heading, side) in enumerate(zip(headings, align, strict=True)):
+        if side == "l":
+            table.add_column(Text(heading), overflow="fold")
+            width += 3 + 12
         else:
-            table.add_column(Text(heading), justify="right", no_wrap=True)
+            # A heading of several words stands in several lines: columns are as narrow as their numbers.
+            table.add_column(Text(heading.replace("_", "\n")), justify="right", vertical="top", no_wrap=True)
+            parts = [*heading.split("_"), *(row[column] for row in rows)]
+            width += 3 + max(len(part) for part in parts)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    # Rendered to text first: rich ends the process its own way on a broken pipe. Numbers are never cut: on a
-    # narrow terminal the lines wrap instead.
-    console = Console(
-        file=io.StringIO(),
-        color_system=None,
-        highlight=False,
-        markup=False,
-        force_terminal=False,
-        width=10_000,
-    )
-    numbers = sum(
-        max(len(row[column]) for row in [list(headings), *rows]) + 3
-        for column in range(num_texts, len(headings))
-    )
-    console.width = max(shutil.get_terminal_size((100, 24)).columns, numbers + 2 + 16 * num_texts)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
+    # Rendered to text first: rich ends the process its own way on a broken pipe. Numbers are never cut: a
+    # terminal too narrow for them wraps the lines.
+    rendered = io.StringIO()
+    columns = max(shutil.get_terminal_size().columns, width)
+    Console(file=rendered, color_system=None, width=columns).print(table)
+    return rendered.getvalue()

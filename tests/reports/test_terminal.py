@@ -1,0 +1,148 @@
+import os
+import pty
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.reports.terminal import inert, write_table
+
+ESCAPES = [
+    "\x1b]52;c;cm0=\x07",
+    "\x1b[2J",
+    "\x9b2J",
+    "\x00\x08\r\x0b\x0c\x7f",
+    "\u202egnp.exe",
+    "\u2066\u200f",
+]
+
+
+def run(code: str, *, stdout=subprocess.PIPE, env=None):
+    """Runs Python in a process of its own; the package is found whatever the working directory."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})},
+    )
+
+
+def on_a_terminal(code: str, *, columns: int = 100) -> str:
+    """What a terminal receives, its own \\r\\n turned back to \\n."""
+    ours, theirs = pty.openpty()
+    run(code, stdout=theirs, env={"COLUMNS": str(columns)})
+    os.close(theirs)
+    received = b""
+    while True:
+        try:
+            part = os.read(ours, 65_536)
+        except OSError:  # the far end is closed and all is read
+            break
+        if not part:
+            break
+        received += part
+    os.close(ours)
+    return received.decode("utf-8").replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("text", ESCAPES, ids=ascii)
+def test_what_a_terminal_acts_on_is_shown_as_an_escape(text):
+    shown = inert(f"a{text}b")
+    assert shown.startswith("a\\")
+    assert not any(unicodedata.category(character) in ("Cc", "Cf") for character in shown)
+
+
+def test_newline_tab_and_all_printable_text_stay():
+    text = "a\tb\nñ € 😀 \\x1b e\u0301"
+    assert inert(text) == text
+
+
+def test_lone_surrogates_are_shown():
+    assert inert("\ud83d") == "\\ud83d"
+
+
+@given(st.text(alphabet=st.characters()))
+def test_nothing_active_ever_gets_through(text):
+    shown = inert(text)
+    shown.encode("utf-8")
+    assert all(character in "\n\t" or not 0 <= ord(character) < 0x20 for character in shown)
+    assert not any(0x7F <= ord(character) < 0xA0 for character in shown)
+
+
+def test_a_pipe_gets_the_text_exactly_and_in_utf_8_whatever_the_locale():
+    code = "from charrnn.reports.terminal import write_result; write_result('\\x1b[2J\\xf1\\r\\n\\U0001f600')"
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}):
+        assert run(code, env=locale).stdout == "\x1b[2Jñ\r\n😀".encode()
+
+
+def test_a_terminal_gets_the_text_inert_unless_asked_raw():
+    code = "from charrnn.reports.terminal import write_result; write_result('a\\x1b[2Jb\\n'{})"
+    assert on_a_terminal(code.format("")) == "a\\x1b[2Jb\n"
+    assert on_a_terminal(code.format(", raw=True")) == "a\x1b[2Jb\n"
+
+
+def test_text_written_by_others_comes_first():
+    code = "from charrnn.reports.terminal import write_result; print('first'); write_result('second')"
+    assert run(code).stdout == b"first\nsecond"
+
+
+def test_a_reader_that_went_away_ends_the_process_quietly():
+    read, write = os.pipe()
+    os.close(read)
+    ended = run(
+        "from charrnn.reports.terminal import write_result\nwhile True: write_result('x' * 1000)",
+        stdout=write,
+    )
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_is_said_once():
+    code = (
+        "from charrnn.errors import OutputError\n"
+        "from charrnn.reports.terminal import write_result\n"
+        "import sys\n"
+        "try: write_result('x')\n"
+        "except OutputError as error: sys.stderr.write(f'{error}'); sys.exit(error.exit_code)\n"
+    )
+    with Path("/dev/full").open("wb") as full:
+        ended = run(code, stdout=full)
+    assert ended.returncode == 4
+    assert ended.stderr == b"cannot write to standard output: No space left on device"
+
+
+def test_a_closed_output_is_an_error():
+    code = (
+        "import sys\nsys.stdout = None\n"
+        "from charrnn.reports.terminal import write_result\n"
+        "write_result('x')\n"
+    )
+    assert b"OutputError: standard output is closed" in run(code).stderr
+
+
+def test_a_table_off_a_terminal_is_plain_columns(capsysbinary):
+    write_table(
+        ["text", "num_chars", "nats"], [["é.txt", "12", "1.5"], ["a\x1b\nb", "3", "10.25"]], align="lrr"
+    )
+    assert capsysbinary.readouterr().out.decode() == (
+        "text      num_chars   nats\né.txt            12    1.5\na\\x1b\\nb          3  10.25\n"
+    )
+
+
+def test_a_table_on_a_terminal_is_ruled_and_holds_the_same_numbers_however_narrow():
+    code = (
+        "from charrnn.reports.terminal import write_table\n"
+        "write_table(['text', 'nats_per_char'], [['[red]a\\x1b.txt', '1.2345'], ['b' * 50, '2.5']], align='lr')\n"
+    )
+    for columns in (10, 40, 100):
+        shown = on_a_terminal(code, columns=columns)
+        assert "1.2345" in shown
+        assert "2.5" in shown
+        assert "\x1b" not in shown
+        assert "│" in shown
+    assert "[red]a\\x1b.txt" in shown
