@@ -92,5 +92,14 @@ class Score:
         variance = max(self.nats_squared - self.nats**2 / n, 0.0) / (n - 1)
         return math.sqrt(n * variance) / self.num_chars
 
+    def to_json(self) -> dict[str, float | int | None]:
+        """Averages and counts as plain values; a number that is not finite is null."""
+        averages = {
+            name: getattr(self, name)
+            for name in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity", "standard_error")
+        }
+        found: dict[str, float | int | None] = {k: v if math.isfinite(v) else None for k, v in averages.items()}
+        return found | {"num_chars": self.num_chars, "num_bytes": self.num_bytes, "num_unknown": self.num_unknown}
+
 
 ZERO_SCORE = Score(nats=0.0, nats_squared=0.0, num_predictions=0, num_chars=0, num_bytes=0)

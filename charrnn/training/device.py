@@ -49,6 +49,13 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def has_gpu(device: DeviceName) -> bool:
+    """Whether ``device`` will come down to an accelerator; recipes differ by it."""
+    if device == "auto":
+        return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
+    return device != "cpu"
+
+
 def place(
     settings: ModelSettings,
     *,

@@ -312,7 +312,8 @@ class Trainer:
         facts = {
             "held_out": {**asdict(score), "nats_per_char": score.nats_per_char},
             "step": self._step,
-            "corpus": self._task.corpus,
+            # Where the text lies is the run's own business: a model is shared, its maker's paths are not.
+            "corpus": {name: value for name, value in self._task.corpus.items() if name != "source"},
             "training": self._settings.to_json(),
         }
         return ModelFile(self._task.model, self._task.vocab, weights, facts)

@@ -1,0 +1,229 @@
+"""From what a user asked for to a task to train on: texts opened, split and fitted, sizes chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charrnn.errors import InputError, SettingsError
+from charrnn.models.char_rnn import CharRNN
+from charrnn.models.recurrence import UNROLLED
+from charrnn.models.settings import ModelSettings
+from charrnn.storage.model_file import ModelFile
+from charrnn.text.corpus import open_corpus, split, vocabulary_of
+from charrnn.text.stream import shrink_to_fit
+from charrnn.text.vocab import Vocab
+from charrnn.training.checkpoint import Checkpoint
+from charrnn.training.recipe import recommend
+from charrnn.training.settings import TrainingSettings
+from charrnn.training.trainer import Task
+
+DEFAULT_VAL_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class TextChoice:
+    """Which text is learned and which held out.
+
+    Attributes:
+        paths: files, directories or "-", in order.
+        level: "char" or "byte".
+        encoding: of the files, at level "char".
+        val_paths: held-out text of its own; empty holds out the end of ``paths``.
+        val_fraction: share held out at the end.
+    """
+
+    paths: tuple[str, ...]
+    level: str = "char"
+    encoding: str = "utf-8"
+    val_paths: tuple[str, ...] = ()
+    val_fraction: float = DEFAULT_VAL_FRACTION
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise SettingsError(f"val_fraction is {self.val_fraction!r}; it must be above 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task and what the user should know of how it came about.
+
+    Attributes:
+        task: what to train.
+        notes: lines for the user.
+        reason: why these sizes.
+        weights: weights to start from, by name; None for fresh ones.
+    """
+
+    task: Task
+    notes: tuple[str, ...]
+    reason: str
+    weights: dict[str, torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class _Texts:
+    train_ids: np.ndarray
+    held_out_ids: np.ndarray
+    vocab: Vocab
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def prepare(
+    text: TextChoice,
+    *,
+    on_gpu: bool,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    init_from: ModelFile | None = None,
+) -> Prepared:
+    """A new task.
+
+    Args:
+        text: what to read.
+        on_gpu: whether a GPU computes.
+        model: fields of ModelSettings the user fixed.
+        training: fields of TrainingSettings the user fixed.
+        init_from: a model to start from; it fixes the network's shape and the level.
+
+    Raises:
+        InputError: a text cannot be read or is too short.
+        SettingsError: a fixed value is out of range, or contradicts ``init_from``.
+    """
+    if init_from is not None:
+        model = _shape_of(init_from, model)
+        text = replace(text, level=init_from.vocab.level)
+    texts = _open(text, known=None if init_from is None else init_from.vocab)
+    recipe = recommend(
+        num_symbols=len(texts.train_ids), vocab_size=texts.vocab.size, on_gpu=on_gpu, model=model, training=training
+    )
+    notes = list(texts.notes)
+    chosen = recipe.training
+    batch_size, bptt = shrink_to_fit(len(texts.train_ids), chosen.batch_size, chosen.bptt)
+    if (batch_size, bptt) != (chosen.batch_size, chosen.bptt):
+        notes.append(
+            f"the text is short ({len(texts.train_ids):,} symbols to learn from): "
+            f"batch size {chosen.batch_size} -> {batch_size}, bptt {chosen.bptt} -> {bptt}"
+        )
+        chosen = replace(chosen, batch_size=batch_size, bptt=bptt)
+    weights = None
+    if init_from is not None:
+        if "learning_rate" not in training:
+            chosen = replace(chosen, learning_rate=chosen.learning_rate / 2)
+        weights, kept = _carried_over(init_from, texts.vocab, recipe.model, chosen.seed)
+        notes.append(kept)
+    task = Task(texts.train_ids, texts.held_out_ids, texts.vocab, texts.facts, recipe.model, chosen)
+    return Prepared(task, tuple(notes), recipe.reason, weights)
+
+
+def prepare_resume(checkpoint: Checkpoint, paths: Sequence[str] = ()) -> Prepared:
+    """The task of a run that goes on.
+
+    Args:
+        checkpoint: where it stopped.
+        paths: the text again, where it has moved or came from standard input; empty reads it where it was.
+
+    Raises:
+        InputError: the text is not the one the run began with.
+    """
+    source = checkpoint.corpus["source"]
+    choice = TextChoice(
+        tuple(paths) or tuple(source["paths"]),
+        source["level"],
+        source["encoding"],
+        tuple(source["val_paths"]),
+        source["val_fraction"],
+    )
+    if "-" in choice.paths and not paths:
+        raise InputError("this run read its text from standard input; give it again: ... | charrnn train - --resume RUN")
+    texts = _open(choice, known=checkpoint.vocab)
+    if texts.facts["fingerprint"] != checkpoint.corpus["fingerprint"]:
+        raise InputError(
+            f"the text has changed since this run began ({', '.join(texts.facts['names'])}); "
+            f"resume needs the same text: name it, or start a new run with --init-from"
+        )
+    task = Task(
+        texts.train_ids, texts.held_out_ids, checkpoint.vocab, checkpoint.corpus, checkpoint.model, checkpoint.training
+    )
+    return Prepared(task, texts.notes, "as the run began")
+
+
+def _open(text: TextChoice, *, known: Vocab | None) -> _Texts:
+    """Opens the texts with a vocabulary that covers learned and held-out text, and ``known`` symbols if given."""
+    vocab = known
+    if text.level == "char" and (text.val_paths or known is not None):
+        found = vocabulary_of([*text.paths, *text.val_paths], encoding=text.encoding)
+        symbols = set(found.symbols) | set(known.symbols if known is not None else "")
+        vocab = Vocab.of_text("".join(sorted(symbols)))
+    corpus = open_corpus(text.paths, level=text.level, encoding=text.encoding, vocab=vocab)
+    notes, fingerprint = list(corpus.notes), corpus.fingerprint
+    if text.val_paths:
+        held_out = open_corpus(text.val_paths, level=text.level, encoding=text.encoding, vocab=corpus.vocab)
+        train_ids, held_out_ids = corpus.ids, held_out.ids
+        fingerprint = f"{fingerprint}+{held_out.fingerprint}"
+        notes += held_out.notes
+    else:
+        parts = split(corpus.ids, text.val_fraction)
+        train_ids, held_out_ids = parts.train, parts.held_out
+        if parts.is_same:
+            notes.append("the text is too short to hold any out: the held-out loss is that of the text itself")
+    facts = {
+        "names": list(corpus.names),
+        "fingerprint": fingerprint,
+        "num_symbols": len(corpus.ids),
+        "num_held_out": len(held_out_ids),
+        "source": {
+            "paths": [path if path == "-" else str(Path(path).resolve()) for path in text.paths],
+            "level": text.level,
+            "encoding": text.encoding,
+            "val_paths": [str(Path(path).resolve()) for path in text.val_paths],
+            "val_fraction": text.val_fraction,
+        },
+    }
+    return _Texts(train_ids, held_out_ids, corpus.vocab, facts, tuple(notes))
+
+
+def _shape_of(source: ModelFile, fixed: dict[str, Any]) -> dict[str, Any]:
+    """The shape of ``source`` but for its vocabulary; dropout alone may be changed."""
+    shape = source.settings.to_json()
+    del shape["vocab_size"]
+    for name, value in fixed.items():
+        if name != "dropout" and shape[name] != value:
+            raise SettingsError(
+                f"{name} is {value!r}, but the model to start from has {shape[name]!r}; "
+                f"leave the option out, or train without --init-from"
+            )
+    if "dropout" in fixed:
+        shape["dropout"] = fixed["dropout"]
+    return shape
+
+
+def _carried_over(
+    source: ModelFile, vocab: Vocab, shape: ModelSettings, seed: int
+) -> tuple[dict[str, torch.Tensor], str]:
+    """Weights of ``source`` moved to a larger vocabulary, fresh where a symbol is new, and a line saying so."""
+    fresh = CharRNN(shape, UNROLLED)
+    fresh.initialize(seed)
+    old_rows = torch.arange(source.vocab.size)
+    new_rows = old_rows
+    if vocab.level == "char":
+        new_rows = torch.from_numpy(vocab.encode(source.vocab.symbols).astype(np.int64))
+    weights = {name: weight.detach().clone() for name, weight in fresh.weights().items()}
+    for name, weight in weights.items():
+        old = torch.from_numpy(source.weights[name])
+        if name == "layers.0.weight_ih" and shape.input == "one-hot":
+            weight[:, new_rows] = old[:, old_rows]
+        elif name in ("embedding.weight", "output.weight", "output.bias"):
+            weight[new_rows] = old[old_rows]
+        else:
+            weight.copy_(old)
+    added = vocab.size - source.vocab.size
+    line = f"started from another model: {source.vocab.size} symbols kept, {added} added with fresh weights"
+    if added:
+        new = [symbol for symbol in vocab.symbols if symbol not in source.vocab.symbols]
+        line += ": " + " ".join(ascii(symbol)[1:-1] for symbol in new[:20]) + (" ..." if added > 20 else "")
+    return weights, line
