@@ -1,8 +1,8 @@
 """The compiled kernels: built once per machine with the system's compiler, loaded with ctypes.
 
-The C sources beside this file need a C compiler (``$CC``, or cc, gcc or clang on the PATH) and nothing else. The
-result is kept in the user's cache under a name made from everything that shapes it: sources, compiler, flags and
-processor. Without it every caller has a slower path that gives the same numbers, so nothing here raises.
+The C sources beside this file need a C compiler (``$CC``, or cc, gcc or clang on the PATH) and nothing else.
+The result is kept in the user's cache under a name made from everything that shapes it: sources, compiler,
+flags and processor. Without it every caller has a slower path that gives the same numbers, so nothing here raises.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ class Library:
     flags: tuple[str, ...]
 
 
-class _Unavailable(Exception):
+class _UnavailableError(Exception):
     """Why there is no library; never leaves this module."""
 
 
@@ -68,7 +68,7 @@ def library() -> Library | None:
         if _result is None:
             try:
                 _result = _obtain()
-            except _Unavailable as reason:
+            except _UnavailableError as reason:
                 _result = str(reason)
         return None if isinstance(_result, str) else _result
 
@@ -95,7 +95,7 @@ def compiler_command() -> list[str]:
 
 
 def compile_library(target: Path, *, flags: tuple[str, ...], command: list[str]) -> None:
-    """Compiles the sources into ``target``, which appears whole or not at all.
+    """Compiles the sources into ``target``.
 
     Args:
         target: the shared library to make, in a directory that exists.
@@ -103,19 +103,40 @@ def compile_library(target: Path, *, flags: tuple[str, ...], command: list[str])
         command: the compiler.
 
     Raises:
-        OSError: the compiler cannot be run, or the result cannot be put in place.
+        OSError: the compiler cannot be run.
         subprocess.SubprocessError: it failed or hung; ``stderr`` says how.
     """
     folder = Path(__file__).parent
-    handle, made = tempfile.mkstemp(prefix=target.stem, suffix=".tmp", dir=target.parent)
+    _run([*command, *flags, *(str(folder / name) for name in SOURCES), "-o", str(target), "-lm"])
+
+
+def _kept(folder: Path, key: str) -> Path | None:
+    """A whole library that an earlier process has left under this key; damaged ones are removed.
+
+    The name ends with the digest of the content: loading a file that is cut short would end the process.
+    """
+    for path in sorted(folder.glob(f"{key}-*.so")):
+        if path.stem.removeprefix(f"{key}-") == _digest(path):
+            return path
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _make(folder: Path, key: str, *, flags: tuple[str, ...], command: list[str]) -> Path:
+    """Builds beside and renames, so that another process sees a whole library or none."""
+    handle, name = tempfile.mkstemp(prefix=key, suffix=".tmp", dir=folder)
     os.close(handle)
+    made = Path(name)
     try:
-        _run([*command, *flags, *(str(folder / name) for name in SOURCES), "-o", made, "-lm"])
-        Path(made).chmod(0o755)
-        os.replace(made, target)
+        compile_library(made, flags=flags, command=command)
+        made.chmod(0o755)
+        return made.replace(folder / f"{key}-{_digest(made)}.so")
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(made)
+        made.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
 def _run(command: list[str]) -> str:
@@ -128,43 +149,43 @@ def _run(command: list[str]) -> str:
 
 def _obtain() -> Library:
     if os.environ.get("CHARRNN_NATIVE", "").strip() == "0":
-        raise _Unavailable("CHARRNN_NATIVE is 0")
+        raise _UnavailableError("CHARRNN_NATIVE is 0")
     if os.name != "posix" or platform.machine().lower() not in _MACHINES:
-        raise _Unavailable(f"no kernels are made for {sys.platform} on {platform.machine() or 'this processor'}")
+        machine = platform.machine() or "this processor"
+        raise _UnavailableError(f"no kernels are made for {sys.platform} on {machine}")
     command = compiler_command()
     if not command:
         chosen = os.environ.get("CC", "").strip()
-        raise _Unavailable(
-            f"CC is {chosen!r}, which is no command here" if chosen else "no C compiler (cc, gcc or clang) on the PATH"
-        )
+        if chosen:
+            raise _UnavailableError(f"CC is {chosen!r}, which is no command here")
+        raise _UnavailableError("no C compiler (cc, gcc or clang) on the PATH")
     try:
         identity = _run([*command, "--version"])
     except (OSError, subprocess.SubprocessError) as error:
-        raise _Unavailable(f"the C compiler {command[0]!r} does not answer: {_said(error)}") from None
+        raise _UnavailableError(f"the C compiler {command[0]!r} does not answer: {_said(error)}") from None
     reason = "no cache directory can be written"
     for folder in _folders():
         for flags in ((*FLAGS, *NATIVE_FLAGS), FLAGS):
-            path = folder / f"charrnn-{_key(command, identity, flags)}.so"
+            key = _key(command, identity, flags)
             try:
-                if not path.exists():
-                    compile_library(path, flags=flags, command=command)
+                path = _kept(folder, key) or _make(folder, key, flags=flags, command=command)
                 calls = _load(path)
             except subprocess.SubprocessError as error:
                 reason = f"the C compiler {command[0]!r} failed: {_said(error)}"
                 if isinstance(error, subprocess.TimeoutExpired):
-                    raise _Unavailable(reason) from None
+                    raise _UnavailableError(reason) from None
                 continue
             except OSError as error:
                 reason = f"the kernels cannot be put in {str(folder)!r}: {_said(error)}"
                 break
             return Library(calls, path, identity.partition("\n")[0].strip(), flags)
         else:
-            raise _Unavailable(reason)
-    raise _Unavailable(reason)
+            raise _UnavailableError(reason)
+    raise _UnavailableError(reason)
 
 
 def _folders() -> Iterator[Path]:
-    """Where the library may be kept: the user's cache, or, where that cannot be written, a directory of this process."""
+    """Where the library may be kept: the user's cache, or, failing that, a directory of this process."""
     lasting = user_cache_path("charrnn") / "native"
     try:
         lasting.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -189,7 +210,7 @@ def _key(command: list[str], identity: str, flags: tuple[str, ...]) -> str:
 
 
 def _processor() -> str:
-    """Model and abilities of the processor: code made for one may not run on another that shares the cache."""
+    """Model and abilities of the processor: code for one may not run on another that shares the cache."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:

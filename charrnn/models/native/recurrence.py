@@ -2,8 +2,8 @@
 
 Legend: T steps, B streams, H units, G gates, V rows of an input table, S saved blocks (rnn 0, others 4).
 
-Memory kept for the backward pass: (1 + S) * T * B * H floats, one T * B * H more for an LSTM's cells. The backward
-pass takes G * T * B * H floats besides (GRU with reset after: one T * B * H more).
+Memory kept for the backward pass: (1 + S) * T * B * H floats, one T * B * H more for an LSTM's cells. The
+backward pass takes G * T * B * H floats besides (GRU with reset after: one T * B * H more).
 """
 
 import contextlib
@@ -22,20 +22,25 @@ from charrnn.models.settings import NUM_GATES
 Precision = Literal["float32", "bfloat16"]
 
 _CELLS = {("rnn", "after"): 0, ("lstm", "after"): 1, ("gru", "after"): 2, ("gru", "before"): 3}
-_GRU, _GRU_BEFORE = 2, 3
-_PRECISIONS = {"float32": 0, "bfloat16": 1}
+_RNN, _LSTM, _GRU, _GRU_BEFORE = range(4)
+_NUM_GATES = tuple(NUM_GATES[name] for name, _ in _CELLS)
 _NUM_SAVED = (0, 4, 4, 4)
-_POINTERS = (
-    "x ids weight_hh bias_hh hidden cells saved "
-    "grad_outputs grad_hidden grad_cells grad_x grad_new grad_table grad_bias grad_weight"
-).split()
-_NUMBERS = "cell T B H V num_threads precision".split()
+_PRECISIONS = {"float32": 0, "bfloat16": 1}
+_NO_MEMORY, _BAD_ID, _NO_BF16 = 1, 2, 3
 
 
 class _Window(ctypes.Structure):
     """Mirrors ``Window`` in recurrence.c."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in _NUMBERS] + [(name, ctypes.c_void_p) for name in _POINTERS]
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("cell", "T", "B", "H", "V", "num_threads", "precision")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("x", "ids", "weight_hh", "bias_hh", "hidden", "cells", "saved")
+        ),
+        *((name, ctypes.c_void_p) for name in ("grad_outputs", "grad_hidden", "grad_cells", "grad_x")),
+        *((name, ctypes.c_void_p) for name in ("grad_new", "grad_table", "grad_bias", "grad_weight")),
+    ]
 
 
 def recur(
@@ -56,20 +61,22 @@ def recur(
     Args:
         cell: "rnn", "lstm" or "gru".
         reset: "after" or "before", for a GRU.
-        x_or_table: the input's share of the gates, W_ih x_t + b_ih: (T, B, G*H); with ids, (V, G*H), one row a symbol.
+        x_or_table: the input's share of the gates, W_ih x_t + b_ih: (T, B, G*H); with ids, (V, G*H), one row
+            a symbol.
         ids_or_none: (T, B) whole numbers, each below V, or None.
         h0: (B, H) hidden state before the window.
         c0: (B, H) cell state before it; LSTM only.
         weight_hh: (G*H, H).
         bias_hh: (G*H,) or None.
-        num_threads: most threads to use; results do not depend on it.
-        precision: what the products' factors are rounded to; sums are float32.
+        num_threads: most threads to use. The kernels' results do not depend on it; the gradient of weight_hh
+            in float32 is torch's own product, with torch's threads.
+        precision: what the factors of products are rounded to; sums are float32.
 
     Returns:
         Outputs (T, B, H), last hidden state (B, H), last cell state (B, H) or None.
 
     Raises:
-        RuntimeError: there is no library (``build.unavailable_reason`` says why), or a size or type does not fit.
+        RuntimeError: there is no library (``build.unavailable_reason`` says why), or a size or type is wrong.
         IndexError: an id is outside the table.
     """
     outputs, h, c = _Recurrence.apply(  # type: ignore[no-untyped-call]
@@ -78,11 +85,17 @@ def recur(
     return outputs, h, c
 
 
+def has_bfloat16() -> bool:
+    """Whether ``precision="bfloat16"`` can be asked for: processor and compiler both know its products."""
+    return library() is not None and _kernels().charrnn_bf16() != 0
+
+
 @cache
 def _kernels() -> ctypes.CDLL:
     """The library, its team the pool of threads that torch's own operators use.
 
-    Two pools would compete: after an operator, an OpenMP runtime's threads spin for a while and keep the cores.
+    Two pools would compete: after an operator, the threads of an OpenMP runtime spin for a while and keep the
+    cores.
     """
     built = library()
     if built is None:
@@ -101,46 +114,39 @@ def _openmp_runtime() -> str | None:
         lines = Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
     except OSError:
         return None
-    paths = {line.split(maxsplit=5)[5] for line in lines if re.search(r"/lib(gomp|iomp5|omp)[-.][^/]*$", line)}
+    paths = {
+        line.split(maxsplit=5)[-1] for line in lines if re.search(r"/lib(gomp|iomp5|omp)[-.][^/]*$", line)
+    }
     home = str(Path(torch.__file__).parent.parent)
-    beside_torch = {path for path in paths if path.startswith(home)}
-    found = beside_torch or paths
+    found = {path for path in paths if path.startswith(home)} or paths
     return found.pop() if len(found) == 1 else None
 
 
-def has_bfloat16() -> bool:
-    """Whether ``precision="bfloat16"`` can be asked for: the processor and the compiler both know its products."""
-    return library() is not None and _kernels().charrnn_bf16() != 0
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _call(name: str, numbers: dict[str, int], tensors: dict[str, Tensor | None]) -> None:
-    window = _Window(**numbers, **{key: _address(tensor) for key, tensor in tensors.items()})
-    status = getattr(_kernels(), name)(ctypes.byref(window))
-    if status == 1:
+def _call(name: str, numbers: dict[str, int], **tensors: Tensor | None) -> None:
+    addresses = {key: tensor.data_ptr() for key, tensor in tensors.items() if tensor is not None}
+    status = getattr(_kernels(), name)(ctypes.byref(_Window(**numbers, **addresses)))
+    if status == _NO_MEMORY:
         raise MemoryError(f"{name}: out of memory")
-    if status == 3:
-        raise RuntimeError("this processor has no bfloat16 products (has_bfloat16() tells)")
-    if status == 2:
+    if status == _BAD_ID:
         raise IndexError("an id is outside the table of inputs")
+    if status == _NO_BF16:
+        raise RuntimeError("this processor has no bfloat16 products (has_bfloat16() tells)")
 
 
-def _floats(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _floats(name: str, tensor: Tensor | None, *shape: int) -> Tensor:
     """The tensor laid out for C, its size and type checked: C would read past its end."""
+    if tensor is None:
+        raise RuntimeError(f"{name} is missing")
     if tensor.shape != shape or tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        raise RuntimeError(
-            f"{name} is {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}; it must be float32 {shape} on the CPU"
-        )
+        found = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+        raise RuntimeError(f"{name} is {found}; it must be float32 {shape} on the CPU")
     return tensor.detach().contiguous()
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Any,  # noqa: ANN401 - torch's context takes any attribute
         cell: int,
         num_threads: int,
         precision: Precision,
@@ -151,83 +157,98 @@ class _Recurrence(torch.autograd.Function):
         weight_hh: Tensor,
         bias_hh: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        B, H = h0.shape
-        rows = weight_hh.shape[0]
-        T = (x if ids is None else ids).shape[0]
-        x = _floats("x", x, (x.shape[0], rows) if ids is not None else (T, B, rows))
-        weight_hh = _floats("weight_hh", weight_hh, (NUM_GATES[_name(cell)] * H, H))
-        if bias_hh is not None:
-            bias_hh = _floats("bias_hh", bias_hh, (rows,))
-        if ids is not None:
-            if ids.shape != (T, B):
-                raise RuntimeError(f"ids are {tuple(ids.shape)}; they must be {(T, B)}")
+        batch_size, size = h0.shape
+        rows = _NUM_GATES[cell] * size
+        steps = len(x if ids is None else ids)
+        if ids is None:
+            x = _floats("x", x, steps, batch_size, rows)
+        else:
+            x = _floats("the input table", x, len(x), rows)
+            if ids.shape != (steps, batch_size) or ids.is_floating_point() or ids.device.type != "cpu":
+                raise RuntimeError(
+                    f"ids are {ids.dtype} {tuple(ids.shape)}; they must be whole numbers (T, B)"
+                )
             ids = ids.to(torch.int64).contiguous()
-        hidden = torch.empty(T + 1, B, H)
-        hidden[0] = _floats("h0", h0, (B, H))
-        cells = None
-        if _name(cell) == "lstm":
-            if c0 is None:
-                raise RuntimeError("an LSTM needs c0")
-            cells = torch.empty(T + 1, B, H)
-            cells[0] = _floats("c0", c0, (B, H))
-        saved = torch.empty(T, B, _NUM_SAVED[cell] * H) if any(ctx.needs_input_grad) else None
-        ctx.numbers = {"cell": cell, "T": T, "B": B, "H": H, "V": x.shape[0], "num_threads": max(1, num_threads)}
-        ctx.numbers["precision"] = _PRECISIONS[precision]
-        ctx.with_bias = bias_hh is not None
+        weight_hh = _floats("weight_hh", weight_hh, rows, size)
+        if bias_hh is not None:
+            bias_hh = _floats("bias_hh", bias_hh, rows)
+        hidden, cells, saved = torch.empty(steps + 1, batch_size, size), None, None
+        hidden[0] = _floats("h0", h0, batch_size, size)
+        if cell == _LSTM:
+            cells = torch.empty(steps + 1, batch_size, size)
+            cells[0] = _floats("c0", c0, batch_size, size)
+        if any(ctx.needs_input_grad):
+            saved = torch.empty(steps, batch_size, _NUM_SAVED[cell] * size)
+        ctx.numbers = {"cell": cell, "T": steps, "B": batch_size, "H": size, "V": len(x)}
+        ctx.numbers |= {"num_threads": max(1, num_threads), "precision": _PRECISIONS[precision]}
         _call(
             "charrnn_forward",
             ctx.numbers,
-            {"x": x, "ids": ids, "weight_hh": weight_hh, "bias_hh": bias_hh, "hidden": hidden, "cells": cells}
-            | {"saved": saved},
+            x=x,
+            ids=ids,
+            weight_hh=weight_hh,
+            bias_hh=bias_hh,
+            hidden=hidden,
+            cells=cells,
+            saved=saved,
         )
+        ctx.with_bias = bias_hh is not None
         ctx.save_for_backward(weight_hh, ids, hidden, cells, saved)
         ctx.set_materialize_grads(False)
-        return hidden[1:], hidden[T].clone(), None if cells is None else cells[T].clone()
+        return hidden[1:], hidden[steps].clone(), None if cells is None else cells[steps].clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
-        ctx: Any, grad_outputs: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
+        ctx: Any,  # noqa: ANN401
+        grad_outputs: Tensor | None,
+        grad_h: Tensor | None,
+        grad_c: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         weight_hh, ids, hidden, cells, saved = ctx.saved_tensors
-        cell, T, B, H = (ctx.numbers[name] for name in ("cell", "T", "B", "H"))
-        rows = weight_hh.shape[0]
-        grad_outputs = torch.zeros(T, B, H) if grad_outputs is None else grad_outputs.contiguous()
-        grad_hidden = _own(grad_h, B, H)
-        grad_cells = _own(grad_c, B, H) if cells is not None else None
-        grad_x = torch.empty(T, B, rows)
-        grad_new = torch.empty(T, B, H) if cell == _GRU else None
+        cell, steps, batch_size, size = (ctx.numbers[name] for name in ("cell", "T", "B", "H"))
+        rows = _NUM_GATES[cell] * size
+        if grad_outputs is None:
+            grad_outputs = torch.zeros(steps, batch_size, size)
+        grad_hidden = _own(grad_h, batch_size, size)
+        grad_cells = _own(grad_c, batch_size, size) if cell == _LSTM else None
+        grad_x = torch.empty(steps, batch_size, rows)
+        grad_new = torch.empty(steps, batch_size, size) if cell == _GRU else None
         grad_table = None if ids is None else torch.zeros(ctx.numbers["V"], rows)
         grad_bias = torch.zeros(rows) if ctx.with_bias else None
-        grad_weight = torch.empty(rows, H)
+        grad_weight = torch.empty(rows, size)
         _call(
             "charrnn_backward",
             ctx.numbers,
-            {"ids": ids, "weight_hh": weight_hh, "hidden": hidden, "cells": cells, "saved": saved}
-            | {"grad_outputs": grad_outputs, "grad_hidden": grad_hidden, "grad_cells": grad_cells}
-            | {"grad_x": grad_x, "grad_new": grad_new, "grad_table": grad_table, "grad_bias": grad_bias}
-            | {"grad_weight": grad_weight},
+            ids=ids,
+            weight_hh=weight_hh,
+            hidden=hidden,
+            cells=cells,
+            saved=saved,
+            grad_outputs=grad_outputs.contiguous(),
+            grad_hidden=grad_hidden,
+            grad_cells=grad_cells,
+            grad_x=grad_x,
+            grad_new=grad_new,
+            grad_table=grad_table,
+            grad_bias=grad_bias,
+            grad_weight=grad_weight,
         )
-        gates, before = grad_x.view(T * B, rows), hidden[:T].view(T * B, H)
-        if ctx.numbers["precision"]:
-            pass  # the kernel has made it
-        elif cell == _GRU and grad_new is not None:
-            torch.mm(gates[:, : 2 * H].T, before, out=grad_weight[: 2 * H])
-            torch.mm(grad_new.view(T * B, H).T, before, out=grad_weight[2 * H :])
-        elif cell == _GRU_BEFORE:
-            fed = saved.view(T * B, 4 * H)[:, 3 * H :]
-            torch.mm(gates[:, : 2 * H].T, before, out=grad_weight[: 2 * H])
-            torch.mm(gates[:, 2 * H :].T, fed, out=grad_weight[2 * H :])
-        else:
-            torch.mm(gates.T, before, out=grad_weight)
+        if ctx.numbers["precision"] == _PRECISIONS["float32"]:
+            gates, before = grad_x.flatten(0, 1), hidden[:steps].flatten(0, 1)
+            # The new gate of a GRU reads other factors than the others do.
+            others = 2 * size if cell in (_GRU, _GRU_BEFORE) else rows
+            torch.mm(gates[:, :others].T, before, out=grad_weight[:others])
+            if grad_new is not None:
+                torch.mm(grad_new.flatten(0, 1).T, before, out=grad_weight[others:])
+            elif cell == _GRU_BEFORE:
+                torch.mm(gates[:, others:].T, saved.flatten(0, 1)[:, 3 * size :], out=grad_weight[others:])
         grad_input = grad_x if ids is None else grad_table
         return None, None, None, grad_input, None, grad_hidden, grad_cells, grad_weight, grad_bias
 
 
-def _name(cell: int) -> str:
-    return ("rnn", "lstm", "gru", "gru")[cell]
-
-
-def _own(gradient: Tensor | None, B: int, H: int) -> Tensor:
+def _own(gradient: Tensor | None, batch_size: int, size: int) -> Tensor:
     """A copy that C may write to; zeros where nothing flows back."""
-    return torch.zeros(B, H) if gradient is None else gradient.clone(memory_format=torch.contiguous_format)
+    if gradient is None:
+        return torch.zeros(batch_size, size)
+    return gradient.clone(memory_format=torch.contiguous_format)

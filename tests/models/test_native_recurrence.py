@@ -1,0 +1,332 @@
+"""The C recurrence against the equations in float64 and against torch.nn, and under sanitizers."""
+
+import ctypes
+import itertools
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from charrnn.models import cells
+from charrnn.models.native import build
+
+pytestmark = pytest.mark.skipif(
+    build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}"
+)
+
+recurrence = pytest.importorskip("charrnn.models.native.recurrence")
+
+CELLS = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
+SIZES = [  # T, B, H, V: ones; less than a vector; more than a panel; more rows than a block holds
+    (3, 2, 4, 7),
+    (1, 1, 1, 1),
+    (2, 13, 33, 5),
+    (3, 18, 40, 9),
+    (4, 5, 64, 2),
+    (2, 3, 100, 6),
+]
+NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+
+# Sums of up to T * B * G * H products of float32 values around 1, each rounded to 6e-8, compared by the largest entry.
+TOLERANCE = 1e-5
+# bfloat16 keeps 8 bits: each factor is off by up to 2^-9, and the state carries it through T steps.
+BF16_TOLERANCE = 4e-2
+
+Tensors = dict[str, Tensor | None]
+
+
+def leaves(
+    cell: str, sizes: tuple[int, int, int, int], *, by_id: bool, bias: bool
+) -> tuple[Tensors, Tensor | None]:
+    """Random inputs, state and weights of a layer in float32, and ids where they are asked for."""
+    steps, batch, size, vocab = sizes
+    torch.manual_seed(steps * 1000 + batch * 100 + size)
+    rows = NUM_GATES[cell] * size
+    shapes = {"x": (vocab, rows) if by_id else (steps, batch, rows), "h": (batch, size)}
+    if cell == "lstm":
+        shapes["c"] = (batch, size)
+    shapes["weight_hh"] = (rows, size)
+    if bias:
+        shapes["bias_hh"] = (rows,)
+    tensors: Tensors = {name: torch.randn(shape) * 0.7 for name, shape in shapes.items()}
+    tensors["weight_hh"] /= size**0.5
+    ids = torch.randint(vocab, (steps, batch)) if by_id else None
+    return {name: tensor.requires_grad_() for name, tensor in tensors.items()}, ids
+
+
+def unroll(cell: str, reset: str, given: Tensors, ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    x, h, c, weight, bias = (given.get(name) for name in ("x", "h", "c", "weight_hh", "bias_hh"))
+    bias = 0 if bias is None else bias
+    outputs = []
+    for row in x if ids is None else x[ids]:
+        if cell == "rnn":
+            h = cells.rnn_step(row, h, weight, bias, torch.tanh)
+        elif cell == "lstm":
+            h, c = cells.lstm_step(row, h, c, weight, bias, torch.tanh)
+        elif reset == "after":
+            h = cells.gru_step(row, h, weight, bias, torch.tanh)
+        else:
+            h = cells.gru_before_step(row, h, weight, bias, torch.tanh)
+        outputs.append(h)
+    return torch.stack(outputs), h, c
+
+
+def native(
+    cell: str, reset: str, given: Tensors, ids: Tensor | None, **options: object
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    options = {"num_threads": 2} | options
+    return recurrence.recur(
+        cell,
+        reset,
+        given["x"],
+        ids,
+        given["h"],
+        given.get("c"),
+        given["weight_hh"],
+        given.get("bias_hh"),
+        **options,
+    )
+
+
+def results(outputs: tuple[Tensor, Tensor, Tensor | None], given: Tensors) -> dict[str, Tensor]:
+    """Outputs, last state and the gradients of a fixed weighted sum of all of them."""
+    named = {
+        name: value
+        for name, value in zip(("outputs", "h_T", "c_T"), outputs, strict=True)
+        if value is not None
+    }
+    torch.manual_seed(1)
+    weighted = sum((value * torch.randn(value.shape).to(value.dtype)).sum() for value in named.values())
+    gradients = torch.autograd.grad(weighted, list(given.values()))
+    return named | {f"grad {name}": gradient for name, gradient in zip(given, gradients, strict=True)}
+
+
+def check(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].shape == value.shape
+        scale = max(1.0, value.abs().max().item())
+        assert (found[name] - value).abs().max().item() <= tolerance * scale, name
+
+
+def in_float64(given: Tensors) -> Tensors:
+    return {name: tensor.detach().double().requires_grad_() for name, tensor in given.items()}
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("cell", "reset"), CELLS)
+def test_outputs_state_and_gradients_equal_the_equations(
+    cell: str, reset: str, sizes: tuple[int, ...]
+) -> None:
+    for by_id, bias, num_threads in itertools.product((False, True), (False, True), (1, 2, 5)):
+        given, ids = leaves(cell, sizes, by_id=by_id, bias=bias)
+        double = in_float64(given)
+        expected = results(unroll(cell, reset, double, ids), double)
+        check(results(native(cell, reset, given, ids, num_threads=num_threads), given), expected, TOLERANCE)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("cell", "reset"), CELLS)
+def test_bfloat16_products_stay_near_the_equations(cell: str, reset: str, sizes: tuple[int, ...]) -> None:
+    if not recurrence.has_bfloat16():
+        pytest.skip("this processor has no bfloat16 products")
+    for by_id, num_threads in itertools.product((False, True), (1, 2)):
+        given, ids = leaves(cell, sizes, by_id=by_id, bias=True)
+        double = in_float64(given)
+        expected = results(unroll(cell, reset, double, ids), double)
+        found = results(native(cell, reset, given, ids, num_threads=num_threads, precision="bfloat16"), given)
+        check(found, expected, BF16_TOLERANCE)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_kernel_equals_torch_nn(cell: str) -> None:
+    steps, batch, size, vocab = 5, 3, 21, 7
+    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](vocab, size)
+    ids = torch.randint(vocab, (steps, batch))
+    state = torch.randn(batch, size) * 0.5
+    cell_state = torch.randn(batch, size) if cell == "lstm" else None
+    start = state[None] if cell_state is None else (state[None], cell_state[None])
+    expected, _ = layer(torch.nn.functional.one_hot(ids, vocab).float(), start)
+    table = layer.weight_ih_l0.T + layer.bias_ih_l0
+    outputs, _, _ = recurrence.recur(
+        cell, "after", table, ids, state, cell_state, layer.weight_hh_l0, layer.bias_hh_l0, num_threads=2
+    )
+    parameters = list(layer.parameters())
+    weights = torch.randn_like(expected)
+    found = torch.autograd.grad((outputs * weights).sum(), parameters)
+    wanted = torch.autograd.grad((expected * weights).sum(), parameters)
+    assert torch.allclose(outputs, expected, atol=1e-6)  # both round in float32, values below 1
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert (mine - theirs).abs().max() <= TOLERANCE * max(1.0, theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("cell", "reset"), CELLS)
+def test_the_number_of_threads_changes_no_bit(cell: str, reset: str, precision: str) -> None:
+    if precision == "bfloat16" and not recurrence.has_bfloat16():
+        pytest.skip("this processor has no bfloat16 products")
+    given, ids = leaves(cell, (4, 19, 37, 5), by_id=True, bias=True)
+    one = results(native(cell, reset, given, ids, num_threads=1, precision=precision), given)
+    for num_threads in (2, 3, 7, 64):
+        many = results(native(cell, reset, given, ids, num_threads=num_threads, precision=precision), given)
+        assert all(torch.equal(many[name], one[name]) for name in one)
+
+
+def test_without_gradients_the_outputs_are_the_same() -> None:
+    for cell, reset in CELLS:
+        given, ids = leaves(cell, (3, 2, 5, 7), by_id=True, bias=True)
+        expected, _, _ = native(cell, reset, given, ids)
+        with torch.no_grad():
+            outputs, _, _ = native(cell, reset, given, ids)
+        assert torch.equal(outputs, expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(("cell", "reset"), CELLS)
+def test_what_is_not_finite_shows_where_it_would_in_torch(cell: str, reset: str, value: float) -> None:
+    given, ids = leaves(cell, (3, 4, 9, 5), by_id=False, bias=True)
+    with torch.no_grad():
+        given["x"][1, 2, 3] = value
+        expected, _, _ = unroll(cell, reset, given, ids)
+        found, _, _ = native(cell, reset, given, ids)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.allclose(found, expected, atol=1e-5, equal_nan=True)  # float32 on both sides
+
+
+def test_large_inputs_saturate_as_the_equations_do() -> None:
+    given, ids = leaves("lstm", (2, 3, 4, 7), by_id=False, bias=True)
+    with torch.no_grad():
+        given["x"] *= 1000
+        expected, _, _ = unroll("lstm", "after", given, ids)
+        found, _, _ = native("lstm", "after", given, ids)
+    assert torch.allclose(found, expected, atol=1e-6)  # one rounding of values up to 1
+
+
+def test_an_id_outside_the_table_is_refused() -> None:
+    given, ids = leaves("gru", (3, 2, 4, 7), by_id=True, bias=True)
+    for bad in (-1, 7):
+        ids[1, 1] = bad
+        with pytest.raises(IndexError):
+            native("gru", "after", given, ids)
+
+
+def test_a_tensor_of_the_wrong_shape_or_type_is_refused() -> None:
+    given, ids = leaves("gru", (3, 2, 4, 7), by_id=True, bias=True)
+    for name in given:
+        with pytest.raises(RuntimeError):
+            native(
+                "gru", "after", given | {name: given[name][:-1] if name != "x" else given[name][:, :-1]}, ids
+            )
+        with pytest.raises(RuntimeError):
+            native("gru", "after", given | {name: given[name].double()}, ids)
+
+
+def test_tensors_that_are_not_contiguous_are_read_right() -> None:
+    given, ids = leaves("gru", (3, 2, 4, 7), by_id=False, bias=True)
+    expected, _, _ = native("gru", "after", given, ids)
+    turned = {
+        name: tensor.detach().t().contiguous().t() for name, tensor in given.items() if tensor.dim() == 2
+    }
+    turned["x"] = given["x"].detach().transpose(0, 1).contiguous().transpose(0, 1)
+    assert torch.equal(native("gru", "after", given | turned, ids)[0], expected)
+
+
+@pytest.mark.parametrize("target", ["x86-64", "x86-64-v3", "x86-64-v4", "cooperlake"])
+def test_every_width_of_vector_gives_the_same_numbers(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("the widths are those of x86-64")
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    needed = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "cooperlake": "avx512_bf16"}[
+        target
+    ]
+    if needed not in flags:
+        pytest.skip(f"this processor lacks {needed}")
+    path = tmp_path / "kernels.so"
+    try:
+        build.compile_library(
+            path, flags=(*build.FLAGS, f"-march={target}"), command=build.compiler_command()
+        )
+    except subprocess.SubprocessError:
+        pytest.skip(f"this compiler does not know {target}")
+    library = ctypes.CDLL(str(path))
+    monkeypatch.setattr(recurrence, "_kernels", lambda: library)
+    for cell, reset in CELLS:
+        given, ids = leaves(cell, (3, 18, 40, 9), by_id=True, bias=True)
+        double = in_float64(given)
+        expected = results(unroll(cell, reset, double, ids), double)
+        check(results(native(cell, reset, given, ids), given), expected, TOLERANCE)
+        if recurrence.has_bfloat16():
+            check(
+                results(native(cell, reset, given, ids, precision="bfloat16"), given),
+                expected,
+                BF16_TOLERANCE,
+            )
+
+
+SANITIZED = r"""
+#include <stdio.h>
+#include "recurrence.c"
+#include "team.c"
+
+static float *filled(long count, float scale) {
+  float *values = malloc((size_t)count * sizeof(float)); /* exactly: a step past the end is caught */
+  for (long i = 0; i < count; i++) values[i] = scale * (float)((i * 7919) % 31 - 15) / 15.0f;
+  return values;
+}
+
+int main(void) {
+  long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {2, 18, 33, 4}, {2, 5, 64, 3}};
+  for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)
+    for (int cell = RNN; cell <= GRU_BEFORE; cell++)
+      for (int s = 0; s < 4; s++)
+        for (int by_id = 0; by_id < 2; by_id++) {
+          long T = sizes[s][0], B = sizes[s][1], H = sizes[s][2], V = sizes[s][3], N = T * B;
+          long rows = NUM_GATES[cell] * H;
+          int64_t *ids = malloc((size_t)N * sizeof(int64_t));
+          for (long i = 0; i < N; i++) ids[i] = i % V;
+          float *table = calloc((size_t)(V * rows), sizeof(float)), *bias = calloc((size_t)rows, sizeof(float));
+          Window w = {.cell = cell, .T = T, .B = B, .H = H, .V = V, .num_threads = 1 + s, .precision = bf16,
+                      .x = filled((by_id ? V : N) * rows, 1), .ids = by_id ? ids : NULL,
+                      .weight_hh = filled(rows * H, 0.3f), .bias_hh = filled(rows, 1),
+                      .hidden = filled((T + 1) * B * H, 1), .cells = filled((T + 1) * B * H, 1),
+                      .saved = filled(N * NUM_SAVED[cell] * H + 1, 1), .grad_outputs = filled(N * H, 1),
+                      .grad_hidden = filled(B * H, 1), .grad_cells = filled(B * H, 1), .grad_x = filled(N * rows, 1),
+                      .grad_new = filled(N * H, 1), .grad_table = by_id ? table : NULL, .grad_bias = bias,
+                      .grad_weight = filled(rows * H, 1)};
+          if (charrnn_forward(&w) || charrnn_backward(&w)) return 1;
+          for (long i = 0; i < B * H; i++)
+            if (!(w.grad_hidden[i] < 1e6f)) return 2;
+          const void *all[] = {w.x, ids, w.weight_hh, w.bias_hh, w.hidden, w.cells, w.saved, w.grad_outputs,
+                               w.grad_hidden, w.grad_cells, w.grad_x, w.grad_new, table, bias, w.grad_weight};
+          for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
+        }
+  puts("clean");
+  return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+@pytest.mark.parametrize("target", [(), ("-march=native",)], ids=["baseline", "native"])
+def test_the_kernels_are_clean_under_sanitizers(
+    tmp_path: Path, target: tuple[str, ...], sanitizers: str
+) -> None:
+    source, program = tmp_path / "driver.c", tmp_path / "driver"
+    command = [*build.compiler_command(), "-O1", "-g", "-std=gnu11", "-pthread", f"-fsanitize={sanitizers}"]
+    command += ["-fno-sanitize-recover=all", *target, "-I", str(Path(build.__file__).parent)]
+    source.write_text("int main(void) { return 0; }")
+    for step in ([*command, str(source), "-o", str(program)], [str(program)]):
+        if subprocess.run(step, capture_output=True, timeout=120).returncode != 0:
+            pytest.skip(f"no working -fsanitize={sanitizers} here")
+    source.write_text(SANITIZED)
+    subprocess.run(
+        [*command, str(source), "-o", str(program), "-lm"], check=True, capture_output=True, timeout=120
+    )
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout == "clean\n"
