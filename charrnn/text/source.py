@@ -1,0 +1,211 @@
+"""Where text comes from: files, directories, standard input; read in pieces, decoded without loss."""
+
+import codecs
+import os
+import stat
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from charrnn.errors import InputError, SettingsError
+
+CHUNK_BYTES = 1 << 20
+_SNIFFED_BYTES = 8192
+
+# Longest first: UTF-32's little-endian mark begins with UTF-16's.
+_BYTE_ORDER_MARKS = [
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One text to be read, as often as needed.
+
+    Attributes:
+        name: what a user calls it.
+        path: of the file; None for spooled standard input.
+        spool: standard input, kept in an unnamed temporary file; None for a file.
+    """
+
+    name: str
+    path: Path | None
+    spool: IO[bytes] | None = None
+
+    def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """The bytes from first to last.
+
+        Raises:
+            InputError: the file cannot be read, or is no regular file.
+        """
+        if self.spool is not None:
+            self.spool.seek(0)
+            while chunk := self.spool.read(chunk_bytes):
+                yield chunk
+            return
+        try:
+            with _open_regular(self.path or Path(self.name)) as file:
+                while chunk := file.read(chunk_bytes):
+                    yield chunk
+        except OSError as error:
+            raise InputError(f"cannot read {self.name!r}: {error.strerror or error}") from error
+
+    def texts(self, encoding: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[str]:
+        """The characters from first to last; line ends and all else as they are, a byte order mark left out.
+
+        Raises:
+            InputError: the bytes are not text in ``encoding``; names offset and bytes and what to do.
+            SettingsError: there is no such encoding.
+        """
+        decoder: codecs.IncrementalDecoder | None = None
+        num_fed = 0
+        used = encoding
+        for chunk in self.chunks(chunk_bytes):
+            if decoder is None:
+                used = _marked_encoding(chunk) or encoding
+                decoder = _decoder(used)
+            yield self._decoded(decoder, chunk, num_fed, used, final=False)
+            num_fed += len(chunk)
+        if decoder is not None:
+            yield self._decoded(decoder, b"", num_fed, used, final=True)
+
+    def _decoded(
+        self, decoder: codecs.IncrementalDecoder, chunk: bytes, num_fed: int, encoding: str, *, final: bool
+    ) -> str:
+        pending = decoder.getstate()[0]
+        try:
+            return decoder.decode(chunk, final)
+        except UnicodeError as error:
+            start, wrong = 0, (pending + chunk)[:1]
+            if isinstance(error, UnicodeDecodeError):
+                start, wrong = error.start, error.object[error.start : error.end]
+            offset = num_fed - len(pending) + start
+            shown = " ".join(f"{byte:02x}" for byte in wrong[:4])
+            raise InputError(
+                f"{self.name!r} is not {encoding}: byte {shown} at offset {offset:,}; give its encoding "
+                f"(--encoding latin-1, for one) or model its bytes (--level byte)"
+            ) from error
+
+
+class Found(NamedTuple):
+    """Sources in the order they are read, and what the user should know of how they were found."""
+
+    sources: list[Source]
+    notes: list[str]
+
+
+def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> Found:
+    """The sources that ``paths`` name, in order: a directory stands for its text files in sorted path order.
+
+    In a directory, hidden files and files that are not text are passed over with a note; a file named itself is
+    never passed over. "-" is standard input, kept in a temporary file so that it can be read twice.
+
+    Raises:
+        InputError: a path is missing, unreadable, no file or directory, or holds no text file.
+    """
+    if level == "char":
+        _decoder(encoding)
+    sources: list[Source] = []
+    notes: list[str] = []
+    for given in paths:
+        path = Path(given)
+        if str(given) in ("-", "/dev/stdin"):
+            if any(source.spool is not None for source in sources):
+                raise InputError("standard input (-) can be read only once")
+            sources.append(Source("-", None, _spooled_stdin()))
+        elif path.is_dir():
+            sources += _in_directory(path, level, encoding, notes)
+        elif path.is_fifo() and str(given).startswith("/dev/fd/"):
+            with path.open("rb") as pipe:
+                sources.append(Source(str(given), None, _spooled(pipe)))
+        else:
+            sources.append(Source(str(given), path))
+    counts = Counter(source.path.resolve() for source in sources if source.path is not None)
+    notes += [
+        f"{path.name!r} is named {count} times and read each time"
+        for path, count in counts.items()
+        if count > 1
+    ]
+    return Found(sources, notes)
+
+
+def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:
+    kept, passed_over = [], 0
+    for path in sorted(directory.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(directory).parts) or not path.is_file():
+            continue
+        source = Source(str(path), path)
+        if _is_text(source, level, encoding):
+            kept.append(source)
+        else:
+            passed_over += 1
+    if passed_over:
+        notes.append(f"{str(directory)!r}: passed over {passed_over} files that are not text")
+    if not kept:
+        raise InputError(f"{str(directory)!r} holds no text file; name files, or a directory with text in it")
+    return kept
+
+
+def _is_text(source: Source, level: str, encoding: str) -> bool:
+    first = next(source.chunks(_SNIFFED_BYTES), b"")
+    if b"\0" in first and _marked_encoding(first) is None:
+        return False
+    if level == "byte":
+        return True
+    try:
+        for _ in source.texts(encoding):
+            pass
+    except InputError:
+        return False
+    return True
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    # O_NONBLOCK: opening a FIFO must not wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(
+            f"{str(path)!r} is no regular file; name a text file, a directory or - for standard input"
+        )
+    return os.fdopen(descriptor, "rb")
+
+
+def _spooled_stdin() -> IO[bytes]:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed; name a file instead of -")
+    if sys.stdin.isatty():
+        raise InputError("standard input is a terminal; pipe a text into it, or name a file instead of -")
+    return _spooled(sys.stdin.buffer)
+
+
+def _spooled(stream: IO[bytes]) -> IO[bytes]:
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its Source
+    while chunk := stream.read(CHUNK_BYTES):
+        spool.write(chunk)
+    return spool
+
+
+def _marked_encoding(first: bytes) -> str | None:
+    """The encoding that a byte order mark at the start tells, or None."""
+    return next((encoding for mark, encoding in _BYTE_ORDER_MARKS if first.startswith(mark)), None)
+
+
+def _decoder(encoding: str) -> codecs.IncrementalDecoder:
+    try:
+        info = codecs.lookup(encoding)
+        if not info._is_text_encoding:
+            raise LookupError
+        return info.incrementaldecoder("strict")
+    except (LookupError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"encoding is {encoding!r}, which is no text encoding; try utf-8 or latin-1"
+        ) from error

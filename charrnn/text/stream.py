@@ -1,0 +1,103 @@
+"""Windows of parallel streams for truncated BPTT.
+
+text "abcdefghijklm" (N = 13), B = 3 streams, bptt T = 2, offset 0
+window 0             window 1
+stream 0: a b c d    inputs   targets     inputs   targets       columns are streams,
+stream 1: e f g h    a e i    b f j       c g k    d h l         rows are time,
+stream 2: i j k l    b f j    c g k       d h l    e i m         state flows down the windows
+"""
+
+from dataclasses import dataclass
+from mmap import MADV_DONTNEED, mmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import InputError
+
+_WINDOWS_BETWEEN_RELEASES = 1000
+_LEAST_WINDOWS = 4
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of every stream.
+
+    Attributes:
+        inputs: (T, B) int64, symbols read.
+        targets: (T, B) int64, the symbol that follows each.
+        starts_epoch: whether the streams begin anew, so that no state flows in.
+    """
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    starts_epoch: bool
+
+
+class Streams:
+    """A text as parallel streams, window by window, for ever; where it stands is one integer, kept by the caller.
+
+    Every epoch begins at a random offset, a function of seed and epoch alone, so that windows fall differently.
+    All windows have T rows; what does not fill a window at either end waits for another epoch's offset.
+
+    Args:
+        ids: (N,) symbols, in memory or mapped from a file.
+        batch_size: B, streams.
+        bptt: T, rows of a window.
+        seed: of the offsets.
+
+    Raises:
+        InputError: the text does not fill one window.
+    """
+
+    def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int) -> None:
+        num_targets = len(ids) - 1
+        if num_targets < batch_size * bptt:
+            raise InputError(
+                f"{len(ids)} symbols do not fill one window of {batch_size} streams x {bptt} steps; "
+                f"use a smaller batch size or bptt, or a longer text"
+            )
+        self.bptt = bptt
+        self.batch_size = batch_size
+        self.windows_per_epoch = max(1, (num_targets - bptt + 1) // (batch_size * bptt))
+        self._ids = ids
+        self._seed = seed
+        self._slack = num_targets - self.windows_per_epoch * batch_size * bptt
+
+    def offset(self, epoch: int) -> int:
+        """Where an epoch begins in the text."""
+        return int(np.random.default_rng((self._seed, epoch)).integers(self._slack + 1))
+
+    def window(self, position: int) -> Window:
+        """Window number ``position``, counted from 0 over all epochs."""
+        epoch, index = divmod(position, self.windows_per_epoch)
+        length = self.windows_per_epoch * self.bptt  # of a stream
+        first = self.offset(epoch) + index * self.bptt
+        starts = first + length * np.arange(self.batch_size)
+        block = np.stack([self._ids[start : start + self.bptt + 1] for start in starts], axis=1).astype(
+            np.int64
+        )
+        if position % _WINDOWS_BETWEEN_RELEASES == 0:
+            release(self._ids)
+        return Window(np.ascontiguousarray(block[:-1]), np.ascontiguousarray(block[1:]), index == 0)
+
+
+def release(ids: NDArray[Any]) -> None:
+    """Lets the system take back the pages of a mapped text that were touched; they are read again when needed."""
+    mapped = getattr(ids, "_mmap", None)
+    if isinstance(mapped, mmap):
+        mapped.madvise(MADV_DONTNEED)
+
+
+def shrink_to_fit(num_symbols: int, batch_size: int, bptt: int) -> tuple[int, int]:
+    """The batch size and bptt, none larger than asked, that suit a text of ``num_symbols``.
+
+    Streams are given up first, down to one, so that a stream has at least four windows and state has where to
+    flow; then the window shrinks to the text.
+
+    >>> shrink_to_fit(1_000_000, 16, 64), shrink_to_fit(1000, 16, 64), shrink_to_fit(5, 16, 64)
+    ((16, 64), (3, 64), (1, 4))
+    """
+    batch_size = max(1, min(batch_size, (num_symbols - 1) // (_LEAST_WINDOWS * bptt)))
+    return batch_size, max(1, min(bptt, (num_symbols - 1) // batch_size))
