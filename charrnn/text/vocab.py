@@ -127,7 +127,8 @@ class Vocab:
         array = np.asarray(ids)
         if self.level == "byte":
             return array.astype(np.uint8).tobytes().decode("utf-8", "replace")
-        return self._points[array].astype("<u4").tobytes().decode("utf-32-le")
+        text: str = self._points[array].astype("<u4").tobytes().decode("utf-32-le")
+        return text
 
     def measure(self, ids: Ids) -> tuple[int, int]:
         """Characters and UTF-8 bytes in ``ids``: at level "byte", a character is counted at its first byte."""
