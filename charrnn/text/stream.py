@@ -18,6 +18,7 @@ from charrnn.errors import InputError
 
 _WINDOWS_BETWEEN_RELEASES = 1000
 _LEAST_WINDOWS = 4
+_ENOUGH_WINDOWS = 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ class Streams:
             )
         self.bptt = bptt
         self.batch_size = batch_size
-        self.windows_per_epoch = max(1, (num_targets - bptt + 1) // (batch_size * bptt))
+        self.windows_per_epoch, slack = divmod(num_targets, batch_size * bptt)
+        if slack < bptt and self.windows_per_epoch >= _ENOUGH_WINDOWS:
+            self.windows_per_epoch -= 1  # leaves room for the offsets to differ
         self._ids = ids
         self._seed = seed
         self._slack = num_targets - self.windows_per_epoch * batch_size * bptt
