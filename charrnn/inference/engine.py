@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.inference.sampling import SamplingSettings, choose
 from charrnn.models import cells
 from charrnn.models.settings import ModelSettings
-from charrnn.text import utf8
+from charrnn.text.utf8 import ALLOWED, TRANSITIONS
 
 Array = NDArray[Any]
 
@@ -170,10 +170,10 @@ class NumpyEngine:
         drawn = np.empty(uniforms.shape, np.intp)
         for t, uniform in enumerate(uniforms):
             logits, state = self.step(ids, state)
-            allowed = None if marks is None else utf8.ALLOWED[marks]
+            allowed = None if marks is None else ALLOWED[marks]
             ids = drawn[t] = choose(logits, uniform, sampling=sampling, allowed=allowed)
             if marks is not None:
-                marks = utf8.TRANSITIONS[marks, ids]
+                marks = TRANSITIONS[marks, ids]
         return Generated(drawn, state, marks)
 
     def _cell(self, layer: int, x: Array, h: Array, c: Array | None) -> tuple[Array, Array | None]:
@@ -211,9 +211,7 @@ class NumpyEngine:
         return nats.reshape(num_steps, num_streams), State(hidden, cell)
 
 
-def open_engine(
-    settings: ModelSettings, weights: Mapping[str, Array], *, num_threads: int | None = None
-) -> Engine:
+def open_engine(settings: ModelSettings, weights: Mapping[str, Array], *, num_threads: int | None = None) -> Engine:
     """The fastest engine this machine has: compiled kernels where they can be had, else numpy.
 
     Args:

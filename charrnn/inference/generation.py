@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from charrnn.errors import SettingsError
 from charrnn.inference.engine import Engine, State
 from charrnn.inference.sampling import SamplingSettings
-from charrnn.text import utf8
+from charrnn.text.utf8 import START, TRANSITIONS
 from charrnn.text.vocab import Vocab
 
 DEFAULT_LENGTH = 1000
@@ -134,15 +134,13 @@ def _chunks(
     num_samples: int,
     stop: str | None,
 ) -> Iterator[Chunk]:
-    samples = [
-        _Sample(index, vocab=vocab, length=length, seed=seed, stop=stop) for index in range(num_samples)
-    ]
+    samples = [_Sample(index, vocab=vocab, length=length, seed=seed, stop=stop) for index in range(num_samples)]
     if length == 0:
         for sample in samples:
             yield Chunk(sample.index, "", "length")
         return
     ids, state = _read(engine, prompt_ids, num_samples)
-    marks = np.full(num_samples, utf8.START, utf8.TRANSITIONS.dtype) if vocab.level == "byte" else None
+    marks = np.full(num_samples, START, TRANSITIONS.dtype) if vocab.level == "byte" else None
     num_steps = 1
     while samples:
         # The state of a stream that ended is dropped, so that the others get the whole machine.

@@ -123,8 +123,17 @@ class LanguageModel:
         return score_ids(self.engine, self.vocab.encode(text), vocab=self.vocab)
 
     def score_lines(self, texts: Sequence[str]) -> list[Score]:
-        """Each text by itself, as a line after a line's end; see ``inference.scoring.score_lines``."""
-        return score_lines(self.engine, texts, vocab=self.vocab)
+        """Each text by itself, as a line that follows a line's end: N characters give N predictions.
+
+        Where the vocabulary has no newline, a text's first character is given, and a newline at its end is
+        left out.
+
+        Raises:
+            UnknownCharacterError: a text has a character that the vocabulary lacks.
+        """
+        if "\n" not in self.vocab:
+            texts = [text.removesuffix("\n") for text in texts]
+        return score_lines(self.engine, [self.vocab.encode(text) for text in texts], vocab=self.vocab)
 
     def rank(self, texts: Sequence[str]) -> list[str]:
         """The texts from the most probable to the least, each as a whole line that follows a line's end."""

@@ -42,9 +42,7 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         _require_number("temperature", self.temperature, 0.0, MAX_TEMPERATURE)
         if type(self.top_k) is not int or not 0 <= self.top_k <= 0x110000:
-            raise SettingsError(
-                f"top_k is {self.top_k!r}; it must be a whole number from 0 (off) to {0x110000:,}"
-            )
+            raise SettingsError(f"top_k is {self.top_k!r}; it must be a whole number from 0 (off) to {0x110000:,}")
         _require_number("top_p", self.top_p, 0.0, 1.0)
         if self.top_p == 0:
             raise SettingsError(f"top_p is {self.top_p!r}; it must be above 0 and at most 1 (off)")

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from charrnn.errors import SettingsError
 from charrnn.inference.engine import Engine
-from charrnn.inference.generation import start_text
 from charrnn.text.vocab import Vocab
 from charrnn.units import ZERO_SCORE, Score
 
@@ -39,44 +38,28 @@ class _Stretch(NamedTuple):
     end: int  # one past the last target
 
 
-class SymbolSize:
-    """What a symbol of a vocabulary counts for: characters and UTF-8 bytes.
-
-    Where symbols are bytes, a character counts at its first byte.
-    """
-
-    def __init__(self, vocab: Vocab) -> None:
-        if vocab.level == "byte":
-            byte = np.arange(256)
-            self.num_chars = ((byte & 0xC0) != 0x80).astype(np.int64)  # all but 10xxxxxx, which continue
-            self.num_bytes = np.ones(256, np.int64)
-        else:
-            code = np.array([ord(symbol) for symbol in vocab.symbols], np.int64)
-            self.num_chars = np.ones(len(code), np.int64)
-            self.num_bytes = 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
-
-
 class _Tally:
     """Sums of one score: float64, by fsum, so that the order and number of parts do not matter."""
 
-    def __init__(self, size: SymbolSize) -> None:
-        self._size = size
+    def __init__(self, vocab: Vocab) -> None:
+        self._vocab = vocab
         self._nats: list[float] = []
         self._squares: list[float] = []
-        self._counts = np.zeros(len(size.num_chars), np.int64)
+        self._counts = np.zeros(3, np.int64)  # predictions, characters, bytes
 
     def add(self, nats: Array, targets: Array) -> None:
         self._nats.append(math.fsum(nats.tolist()))
         self._squares.append(math.fsum((nats * nats).tolist()))
-        self._counts += np.bincount(targets, minlength=len(self._counts))
+        self._counts += (len(targets), *self._vocab.measure(targets))
 
     def score(self) -> Score:
+        num_predictions, num_chars, num_bytes = self._counts.tolist()
         return Score(
             nats=math.fsum(self._nats),
             nats_squared=math.fsum(self._squares),
-            num_predictions=int(self._counts.sum()),
-            num_chars=int(self._counts @ self._size.num_chars),
-            num_bytes=int(self._counts @ self._size.num_bytes),
+            num_predictions=num_predictions,
+            num_chars=num_chars,
+            num_bytes=num_bytes,
         )
 
 
@@ -89,7 +72,7 @@ def score_ids(engine: Engine, ids: Array, *, vocab: Vocab, window: int = WINDOW)
         vocab: their vocabulary.
         window: symbols taken at once, which bounds the memory and changes no result.
     """
-    tally = _Tally(SymbolSize(vocab))
+    tally = _Tally(vocab)
     for nats, targets in iterate_nats(engine, ids, window=window):
         tally.add(nats, targets)
     return tally.score()
@@ -121,19 +104,15 @@ def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> 
     """
     _require_whole("windowed", window)
     last = len(ids) - 1
-    stretches = (
-        _Stretch(begin, begin + 1, min(begin + window, last) + 1) for begin in range(0, last, window)
-    )
-    tally = _Tally(SymbolSize(vocab))
+    stretches = (_Stretch(begin, begin + 1, min(begin + window, last) + 1) for begin in range(0, last, window))
+    tally = _Tally(vocab)
     for group in _groups(stretches, size=4 * _STREAMS_AT_ONCE):
         for part in _score_stretches(engine, ids, group):
             tally.add(*part)
     return tally.score()
 
 
-def score_streams(
-    engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int, warm_up: int = WARM_UP
-) -> Score:
+def score_streams(engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int, warm_up: int = WARM_UP) -> Score:
     """The score of one long text, read as several streams side by side: faster, and approximate.
 
     All N - 1 predictions are made once. A stream but the first begins ``warm_up`` symbols before its first
@@ -150,45 +129,37 @@ def score_streams(
     _require_whole("streams", num_streams)
     num_predictions = max(len(ids) - 1, 0)
     edges = (1 + num_predictions * part // num_streams for part in range(num_streams + 1))
-    stretches = [
-        _Stretch(max(0, first - 1 - warm_up), first, end) for first, end in pairwise(edges) if first < end
-    ]
-    tally = _Tally(SymbolSize(vocab))
+    stretches = [_Stretch(max(0, first - 1 - warm_up), first, end) for first, end in pairwise(edges) if first < end]
+    tally = _Tally(vocab)
     for part in _score_stretches(engine, ids, stretches):
         tally.add(*part)
     return tally.score()
 
 
-def score_lines(engine: Engine, lines: Sequence[str], *, vocab: Vocab) -> list[Score]:
-    """Each text by itself, as a line that follows a line's end: scores that rank sentences.
+def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list[Score]:
+    """Each line by itself, as what follows a line's end: scores that rank sentences.
 
-    A newline is read from the zero state before each line, so that a line's N characters get N predictions,
-    its own newline among them where it has one. Where the vocabulary has no newline, a line's own is left
-    out, and so is the prediction of its first symbol, which is given.
+    A newline is read from the zero state before each line, so that a line's N symbols get N predictions, its
+    own newline among them where it has one. Where the vocabulary has no newline, a line's first symbol is
+    given.
 
     Args:
         engine: the model.
-        lines: texts, with their line ends or without.
-        vocab: the model's vocabulary.
-
-    Raises:
-        UnknownCharacterError: a line has a character that the vocabulary lacks.
+        lines: symbols (N,) of each line.
+        vocab: their vocabulary.
     """
-    has_newline = "\n" in vocab
-    begin = vocab.encode(start_text(vocab)) if has_newline else np.zeros(0, vocab.dtype)
-    encoded = [vocab.encode(line if has_newline else line.removesuffix("\n")) for line in lines]
-    size = SymbolSize(vocab)
+    begin = vocab.encode("\n" if "\n" in vocab else "")
     scores = [ZERO_SCORE] * len(lines)
     # Lines of like length run side by side: the shortest of a batch waits least for the longest.
-    order = sorted(range(len(lines)), key=lambda i: len(encoded[i]))
+    order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
     for chosen in _groups(order, size=_STREAMS_AT_ONCE):
         pieces, stretches, at = [], [], 0
         for i in chosen:
-            piece = np.concatenate([begin, encoded[i]])
+            piece = np.concatenate([begin, lines[i]])
             pieces.append(piece)
             stretches.append(_Stretch(at, at + 1, at + len(piece)))
             at += len(piece)
-        tallies = [_Tally(size) for _ in chosen]
+        tallies = [_Tally(vocab) for _ in chosen]
         for column, nats, targets in _score_columns(engine, np.concatenate(pieces), stretches):
             tallies[column].add(nats, targets)
         for i, tally in zip(chosen, tallies, strict=True):
@@ -207,16 +178,12 @@ def _groups(items: Any, *, size: int) -> Iterator[list[Any]]:  # noqa: ANN401 - 
         yield group
 
 
-def _score_stretches(
-    engine: Engine, ids: Array, stretches: Sequence[_Stretch]
-) -> Iterator[tuple[Array, Array]]:
+def _score_stretches(engine: Engine, ids: Array, stretches: Sequence[_Stretch]) -> Iterator[tuple[Array, Array]]:
     for _, nats, targets in _score_columns(engine, ids, stretches):
         yield nats, targets
 
 
-def _score_columns(
-    engine: Engine, ids: Array, stretches: Sequence[_Stretch]
-) -> Iterator[tuple[int, Array, Array]]:
+def _score_columns(engine: Engine, ids: Array, stretches: Sequence[_Stretch]) -> Iterator[tuple[int, Array, Array]]:
     """Stretches side by side, window by window: (stretch, nats, symbols predicted) of what counts."""
     state = engine.zero_state(len(stretches))
     most = max((s.end - 1 - s.start for s in stretches), default=0)

@@ -93,9 +93,7 @@ def test_a_streams_logits_do_not_depend_on_the_streams_beside_it_to_the_last_bit
 def test_generating_is_stepping_and_choosing_in_turn(engine_of):
     engine = engine_of(cell="gru", dtype=np.float64)
     uniforms = np.random.default_rng(3).random((T, B))
-    generated = engine.generate(
-        np.array([1, 2]), engine.zero_state(B), uniforms=uniforms, sampling=SamplingSettings()
-    )
+    generated = engine.generate(np.array([1, 2]), engine.zero_state(B), uniforms=uniforms, sampling=SamplingSettings())
     ids, state = np.array([1, 2]), engine.zero_state(B)
     for t in range(T):
         logits, state = engine.step(ids, state)

@@ -70,9 +70,7 @@ def test_sample_i_is_the_same_text_however_many_are_made(level, opened, weights_
 def test_length_counts_characters(engine, byte_engine):
     for length in (0, 1, 2, 3, 64, 1000):
         assert [len(text) for text in texts(engine, VOCAB, length=length, num_samples=2)] == [length] * 2
-        assert [len(text) for text in texts(byte_engine, Vocab.bytes(), length=length, num_samples=2)] == [
-            length
-        ] * 2
+        assert [len(text) for text in texts(byte_engine, Vocab.bytes(), length=length, num_samples=2)] == [length] * 2
 
 
 @settings(max_examples=30, deadline=None)

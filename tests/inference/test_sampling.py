@@ -66,15 +66,11 @@ def test_temperature_zero_takes_the_most_probable_and_of_ties_the_lowest_id():
 
 
 def test_a_tiny_temperature_is_greedy_and_no_overflow():
-    assert (
-        choose(np.array([[3.0, 4.0, -2.0]]), NO_DRAW, sampling=SamplingSettings(temperature=1e-300))[0] == 1
-    )
+    assert choose(np.array([[3.0, 4.0, -2.0]]), NO_DRAW, sampling=SamplingSettings(temperature=1e-300))[0] == 1
 
 
 def test_top_k_keeps_the_k_most_probable():
-    np.testing.assert_allclose(
-        normalised(logits_of(0.1, 0.4, 0.2, 0.3), top_k=2), [0, 4 / 7, 0, 3 / 7], rtol=1e-6
-    )
+    np.testing.assert_allclose(normalised(logits_of(0.1, 0.4, 0.2, 0.3), top_k=2), [0, 4 / 7, 0, 3 / 7], rtol=1e-6)
 
 
 def test_top_k_keeps_all_that_tie_with_the_kth():

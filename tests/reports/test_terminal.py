@@ -117,18 +117,12 @@ def test_a_full_disk_is_an_error_that_says_so_and_is_said_once():
 
 
 def test_a_closed_output_is_an_error():
-    code = (
-        "import sys\nsys.stdout = None\n"
-        "from charrnn.reports.terminal import write_result\n"
-        "write_result('x')\n"
-    )
+    code = "import sys\nsys.stdout = None\nfrom charrnn.reports.terminal import write_result\nwrite_result('x')\n"
     assert b"OutputError: standard output is closed" in run(code).stderr
 
 
 def test_a_table_off_a_terminal_is_plain_columns(capsysbinary):
-    write_table(
-        ["text", "num_chars", "nats"], [["é.txt", "12", "1.5"], ["a\x1b\nb", "3", "10.25"]], align="lrr"
-    )
+    write_table(["text", "num_chars", "nats"], [["é.txt", "12", "1.5"], ["a\x1b\nb", "3", "10.25"]], align="lrr")
     assert capsysbinary.readouterr().out.decode() == (
         "text      num_chars   nats\né.txt            12    1.5\na\\x1b\\nb          3  10.25\n"
     )
@@ -137,7 +131,8 @@ def test_a_table_off_a_terminal_is_plain_columns(capsysbinary):
 def test_a_table_on_a_terminal_is_ruled_and_holds_the_same_numbers_however_narrow():
     code = (
         "from charrnn.reports.terminal import write_table\n"
-        "write_table(['text', 'nats_per_char'], [['[red]a\\x1b.txt', '1.2345'], ['b' * 50, '2.5']], align='lr')\n"
+        "rows = [['[red]a\\x1b.txt', '1.2345'], ['b' * 50, '2.5']]\n"
+        "write_table(['text', 'nats_per_char'], rows, align='lr')\n"
     )
     for columns in (10, 40, 100):
         shown = on_a_terminal(code, columns=columns)

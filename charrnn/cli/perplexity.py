@@ -1,0 +1,289 @@
+"""``charrnn perplexity``: how well a model predicts texts, in nats, bits and as a perplexity."""
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from charrnn.inference.language_model import LanguageModel
+    from charrnn.text.source import Source
+    from charrnn.text.vocab import Vocab
+    from charrnn.units import Score
+
+
+class Unknown(StrEnum):
+    """What becomes of characters that the model's vocabulary lacks."""
+
+    ERROR = "error"
+    SKIP = "skip"
+
+
+class _Scored(NamedTuple):
+    name: str
+    score: "Score"
+    lines: list[dict[str, Any]]
+
+
+def perplexity(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
+    ],
+    texts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT...",
+            help="Text files, each scored from its own start; - is standard input.",
+            show_default=False,
+        ),
+    ],
+    windowed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Begin anew every N predictions, which is how models of a fixed context are scored.",
+            show_default=False,
+        ),
+    ] = None,
+    by_line: Annotated[
+        bool,
+        typer.Option(
+            "--by-line",
+            help="Score each line by itself, as what follows a line's end, and rank the lines: 1 is the most probable.",
+        ),
+    ] = False,
+    streams: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=65_536,
+            help="Split each text into N streams read side by side, each warmed up on the 512 symbols before "
+            "it: faster, and approximate.",
+            show_default=False,
+        ),
+    ] = None,
+    unknown: Annotated[
+        Unknown,
+        typer.Option(help="Characters that the model does not know: an error, or passed over and counted."),
+    ] = Unknown.ERROR,
+    encoding: Annotated[str, typer.Option(metavar="NAME", help="Encoding of the texts.")] = "utf-8",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="CPU threads for streams side by side; default: all cores.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Score texts with a model.
+
+    Exact unless asked otherwise: the state is carried from a text's first character to its last, the first
+    character is given and every other predicted, so N characters give N - 1 predictions.
+
+    charrnn perplexity checkpoints/shakespeare held-out.txt
+
+    charrnn perplexity model.safetensors part-1.txt part-2.txt --json
+
+    charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
+
+    printf 'to be or not to be\\nbe to not or be to\\n' | charrnn perplexity checkpoints/shakespeare -
+    --by-line
+    """
+    from charrnn.errors import InputError, SettingsError
+
+    if (windowed is not None) + by_line + (streams is not None) > 1:
+        raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
+
+    from charrnn.inference.language_model import load
+    from charrnn.units import ZERO_SCORE
+
+    language_model = load(model, num_threads=threads)
+    files: list[dict[str, Any]] = []
+    scores: list[Score] = []
+    for text in texts:
+        if by_line:
+            found = _score_by_line(language_model, text, encoding=encoding, unknown=unknown)
+        else:
+            found = _score_whole(
+                language_model, text, encoding=encoding, unknown=unknown, windowed=windowed, streams=streams
+            )
+        for name, score, lines in found:
+            scores.append(score)
+            files.append({"name": name, **_facts(score)} | ({"lines": lines} if by_line else {}))
+    total = sum(scores, ZERO_SCORE)
+    if not total.num_predictions:
+        raise InputError(
+            f"nothing to score in {', '.join(repr(file['name']) for file in files)}: the first symbol is given, "
+            "so a text needs at least two that the model knows"
+        )
+    protocol = (
+        "by-line" if by_line else f"windowed-{windowed}" if windowed else f"streams-{streams}" if streams else "exact"
+    )
+    lines = sorted((line for file in files for line in file.get("lines", [])), key=lambda line: line["nats"])
+    for rank, line in enumerate(lines, 1):
+        line["rank"] = rank
+    if as_json:
+        import json
+
+        from charrnn.reports.terminal import is_terminal, write_result
+
+        result = {"model": str(model), "protocol": protocol, "files": files, "total": _facts(total)}
+        written = json.dumps(_without_nan(result), ensure_ascii=is_terminal(), allow_nan=False)
+        write_result(written + "\n")
+        return
+    if by_line:
+        _write_lines(files)
+    _write_scores(files, _facts(total), protocol=protocol)
+
+
+def _score_whole(
+    model: "LanguageModel",
+    text: str,
+    *,
+    encoding: str,
+    unknown: Unknown,
+    windowed: int | None,
+    streams: int | None,
+) -> "Iterator[_Scored]":
+    """Each file that ``text`` names, from its first symbol to its last."""
+    from dataclasses import replace
+
+    from charrnn.inference.scoring import score_ids, score_streams, score_windowed
+    from charrnn.text.corpus import encode_text_file
+
+    for encoded in encode_text_file(text, model.vocab, encoding=encoding, unknown=unknown):
+        if windowed is not None:
+            score = score_windowed(model.engine, encoded.ids, vocab=model.vocab, window=windowed)
+        elif streams is not None:
+            score = score_streams(model.engine, encoded.ids, vocab=model.vocab, num_streams=streams)
+        else:
+            score = score_ids(model.engine, encoded.ids, vocab=model.vocab)
+        yield _Scored(encoded.name, replace(score, num_unknown=encoded.num_unknown), [])
+
+
+def _score_by_line(model: "LanguageModel", text: str, *, encoding: str, unknown: Unknown) -> "Iterator[_Scored]":
+    """Each file that ``text`` names, line by line."""
+    from dataclasses import replace
+
+    from charrnn.inference.scoring import score_lines
+    from charrnn.text.source import find_sources
+    from charrnn.units import ZERO_SCORE
+
+    for source in find_sources([text], level=model.vocab.level, encoding=encoding).sources:
+        shown, ids, num_unknown = _encode_lines(source, model.vocab, encoding=encoding, unknown=unknown)
+        scores = [
+            replace(score, num_unknown=count)
+            for score, count in zip(score_lines(model.engine, ids, vocab=model.vocab), num_unknown, strict=True)
+        ]
+        lines = [
+            {"line": number, "text": line, **_facts(score)}
+            for number, (line, score) in enumerate(zip(shown, scores, strict=True), 1)
+        ]
+        yield _Scored(source.name, sum(scores, ZERO_SCORE), lines)
+
+
+def _encode_lines(
+    source: "Source", vocab: "Vocab", *, encoding: str, unknown: Unknown
+) -> "tuple[list[str], list[NDArray[Any]], list[int]]":
+    """The lines of a text without their ends, their symbols with them, and how many characters are left out."""
+    import numpy as np
+
+    from charrnn.text.vocab import UnknownCharacterError, code_points
+
+    if vocab.level == "byte":
+        rows = b"".join(source.chunks()).split(b"\n")
+        rows = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
+        shown = [row.decode("utf-8", "replace").removesuffix("\n") for row in rows]
+        return shown, [np.frombuffer(row, np.uint8) for row in rows], [0] * len(rows)
+    shown = "".join(source.texts(encoding)).split("\n")
+    ends = ["\n" if "\n" in vocab else ""] * (len(shown) - 1) + [""]
+    if not shown[-1]:
+        shown.pop()
+    encoded, num_unknown = [], []
+    for number, line in enumerate(shown, 1):
+        ids, known = vocab.encode_points(code_points(line + ends[number - 1]))
+        if not known.all() and unknown is Unknown.ERROR:
+            first = int(known.argmin())
+            raise UnknownCharacterError(
+                line[first],
+                first,
+                where=f"in {source.name!r}, line {number}, column {first + 1}",
+                remedy="leave unknown characters out with --unknown skip",
+            )
+        encoded.append(ids[known])
+        num_unknown.append(int((~known).sum()))
+    return shown, encoded, num_unknown
+
+
+def _facts(score: "Score") -> dict[str, Any]:
+    return {
+        "num_chars": score.num_chars,
+        "num_bytes": score.num_bytes,
+        "num_unknown": score.num_unknown,
+        "num_predictions": score.num_predictions,
+        "nats": score.nats,
+        "nats_per_char": score.nats_per_char,
+        "standard_error": score.standard_error,
+        "bits_per_char": score.bits_per_char,
+        "bits_per_byte": score.bits_per_byte,
+        "perplexity": score.perplexity,
+    }
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 - plain JSON, as deep as it goes
+    """The value with null for what is no number: JSON knows neither nan nor infinity."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_scores(files: list[dict[str, Any]], total: dict[str, Any], *, protocol: str) -> None:
+    """One text as a list of its figures; several as a row each and one for all of them."""
+    from charrnn.reports.terminal import write_table
+
+    figures = [key for key in total if key not in ("num_predictions", "nats")]
+    if len(files) == 1:
+        rows = [["text", files[0]["name"]], ["protocol", protocol]]
+        rows += [[key, _figure(total[key])] for key in figures]
+        write_table(["", ""], rows, align="ll")
+        return
+    rows = [[row["name"], *(_figure(row[key]) for key in figures)] for row in [*files, {"name": "total", **total}]]
+    write_table(["text", *figures], rows, align="l" + "r" * len(figures))
+
+
+def _write_lines(files: list[dict[str, Any]]) -> None:
+    """A row a line: where it stands, its place among all lines, its nats, its text."""
+    from charrnn.reports.terminal import write_result, write_table
+
+    rows = [
+        [
+            f"{file['name']}:{line['line']}",
+            str(line["rank"]),
+            *(_figure(line[key]) for key in ("num_chars", "nats", "nats_per_char")),
+            line["text"],
+        ]
+        for file in files
+        for line in file["lines"]
+    ]
+    write_table(["line", "rank", "num_chars", "nats", "nats_per_char", "text"], rows, align="lrrrrl")
+    write_result("\n")
+
+
+def _figure(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if math.isfinite(value) else "-"

@@ -1,0 +1,261 @@
+import json
+import math
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from charrnn.storage.model_file import ModelFile, write_model
+
+import charrnn
+from charrnn.models.settings import ModelSettings
+from charrnn.text.vocab import Vocab
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    "COLUMNS": "100",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+COMMAND = [sys.executable, "-c", "from charrnn.cli.app import main; main()", "perplexity"]
+VOCAB = Vocab.of_text("\n abcdefghé.")
+TEXT = "abc feed.\nbad é cafe\n\nface a bag.\n" * 5
+
+
+def run(*arguments, stdin=b"", stdout=subprocess.PIPE):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        check=False,
+        timeout=60,
+    )
+
+
+def written(*arguments, **options):
+    ended = run(*arguments, **options)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    return ended.stdout.decode("utf-8")
+
+
+def told(*arguments, **options):
+    return json.loads(written(*arguments, "--json", **options))
+
+
+def model_file(path, vocab):
+    settings = ModelSettings(vocab_size=vocab.size, cell="lstm", hidden_size=6)
+    random = np.random.default_rng(0)
+    weights = {n: random.standard_normal(s).astype(np.float32) for n, s in settings.parameter_shapes().items()}
+    write_model(path, ModelFile(settings=settings, vocab=vocab, weights=weights, facts={}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model") / "model.safetensors", VOCAB)
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def agrees(facts, score):
+    assert facts["num_chars"] == score.num_chars
+    assert facts["num_bytes"] == score.num_bytes
+    assert facts["num_unknown"] == score.num_unknown
+    for key in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity", "standard_error"):
+        # The same float32 engine on both sides; only products of other heights may round otherwise.
+        assert facts[key] == pytest.approx(getattr(score, key), rel=1e-6)
+
+
+def test_json_gives_each_file_and_the_total(model, text, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("a bad bag\n")
+    loaded = charrnn.load(model)
+    first, second = loaded.score(TEXT), loaded.score("a bad bag\n")
+    result = told(model, text, other)
+    assert [file["name"] for file in result["files"]] == [str(text), str(other)]
+    agrees(result["files"][0], first)
+    agrees(result["files"][1], second)
+    agrees(result["total"], first + second)
+    assert result["total"]["num_chars"] == len(TEXT) - 1 + len("a bad bag\n") - 1
+    assert result["protocol"] == "exact"
+
+
+def test_a_table_holds_the_same_numbers_as_json_on_a_terminal_and_off(model, text):
+    total = told(model, text)["total"]
+    numbers = [f"{total[key]:.4f}" for key in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity")]
+    numbers.append(str(total["num_chars"]))
+    plain = written(model, text)
+    assert all(number in plain.split() for number in numbers)
+    assert "\x1b" not in plain
+    ours, theirs = pty.openpty()
+    assert run(model, text, text, stdout=theirs).returncode == 0
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65_536)
+        except OSError:  # the far end is closed and all is read
+            break
+    os.close(ours)
+    assert all(number in shown.decode("utf-8").split() for number in numbers[:-1])
+    assert b"\x1b" not in shown
+
+
+def test_standard_input_is_a_text(model):
+    result = told(model, "-", stdin=TEXT.encode())
+    agrees(result["total"], charrnn.load(model).score(TEXT))
+
+
+def test_windowed_begins_anew_and_says_so(model, text):
+    result = told(model, text, "--windowed", 16)
+    loaded = charrnn.load(model)
+    nats = math.fsum(loaded.score(TEXT[begin : begin + 17]).nats for begin in range(0, len(TEXT) - 1, 16))
+    assert result["protocol"] == "windowed-16"
+    assert result["total"]["nats"] == pytest.approx(nats, rel=1e-6)  # as above
+    assert result["total"]["num_predictions"] == len(TEXT) - 1
+
+
+def test_streams_predict_as_many_characters_and_say_so(model, text):
+    result = told(model, text, "--streams", 3)
+    assert result["protocol"] == "streams-3"
+    assert result["total"]["num_predictions"] == len(TEXT) - 1
+    # The warm-up reaches the start of so short a text: nothing is lost.
+    assert result["total"]["nats"] == pytest.approx(charrnn.load(model).score(TEXT).nats, rel=1e-6)
+
+
+def test_by_line_scores_and_ranks_each_line(model, tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("a bad bag\n\nface\n", newline="")
+    result = told(model, path, "--by-line")
+    lines = result["files"][0]["lines"]
+    assert [line["text"] for line in lines] == ["a bad bag", "", "face"]
+    for line, score in zip(lines, charrnn.load(model).score_lines(["a bad bag\n", "\n", "face\n"]), strict=True):
+        agrees(line, score)
+    assert [line["num_chars"] for line in lines] == [10, 1, 5]
+    ranked = sorted(lines, key=lambda line: line["rank"])
+    assert [line["nats"] for line in ranked] == sorted(line["nats"] for line in lines)
+    shown = written(model, path, "--by-line").splitlines()
+    assert shown[0].split() == ["line", "rank", "num_chars", "nats", "nats_per_char", "text"]
+    assert shown[1].endswith("a bad bag")
+
+
+def test_lines_of_a_model_of_bytes_may_hold_any_bytes(tmp_path):
+    model = model_file(tmp_path / "model.safetensors", Vocab.bytes())
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"a\xff\n\xc3\xa9")
+    lines = told(model, path, "--by-line")["files"][0]["lines"]
+    assert [(line["text"], line["num_bytes"], line["num_chars"]) for line in lines] == [("a\ufffd", 3, 3), ("é", 2, 1)]
+
+
+def test_the_first_unknown_character_is_named_with_line_and_column_and_the_remedy(model, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("abc\nabXc\x1bY\n")
+    for option in ((), ("--by-line",)):
+        ended = run(model, path, *option)
+        assert ended.returncode == 3
+        assert b"U+0058" in ended.stderr
+        assert b"line 2, column 3" in ended.stderr
+        assert b"--unknown skip" in ended.stderr
+        assert b"\x1b" not in ended.stderr
+        assert ended.stdout == b""
+
+
+def test_skipped_characters_are_counted_and_passed_over(model, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("abX cafYe\nZbad\n")
+    result = told(model, path, "--unknown", "skip")
+    assert result["total"]["num_unknown"] == 3
+    plain = charrnn.load(model).score("ab cafe\nbad\n")
+    assert result["total"]["nats"] == pytest.approx(plain.nats, rel=1e-6)
+    assert result["total"]["num_chars"] == plain.num_chars
+    lines = told(model, path, "--unknown", "skip", "--by-line")["files"][0]["lines"]
+    assert [line["num_unknown"] for line in lines] == [2, 1]
+
+
+def test_a_text_in_another_encoding_needs_its_name(model, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes("bad é cafe\n".encode("latin-1"))
+    ended = run(model, path)
+    assert ended.returncode == 3
+    assert b"offset 4" in ended.stderr
+    result = told(model, path, "--encoding", "latin-1")
+    agrees(result["total"], charrnn.load(model).score("bad é cafe\n"))
+
+
+def test_a_text_without_a_prediction_is_refused(model, tmp_path):
+    path = tmp_path / "text.txt"
+    for content in ("", "a"):
+        path.write_text(content)
+        ended = run(model, path)
+        assert ended.returncode == 3
+        assert b"nothing to score" in ended.stderr
+
+
+def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    result = told(model, empty, text)
+    assert result["files"][0]["nats_per_char"] is None
+    assert result["files"][0]["num_chars"] == 0
+    agrees(result["total"], charrnn.load(model).score(TEXT))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--windowed", "0"], b"x>=1"),
+        (["--streams", "0"], b"1<=x<="),
+        (["--unknown", "replace"], b"'error', 'skip'"),
+        (["--threads", "0"], b"1<=x<="),
+        (["--windowed", "9", "--by-line"], b"give one of them"),
+        (["--encoding", "klingon"], b"klingon"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_the_range(model, text, options, said):
+    ended = run(model, text, *options)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert ended.stdout == b""
+
+
+def test_a_missing_text_is_an_input_error(model, tmp_path):
+    ended = run(model, tmp_path / "none.txt")
+    assert ended.returncode == 3
+    assert b"none.txt" in ended.stderr
+
+
+def test_a_reader_that_went_away_ends_it_quietly(model, text):
+    read, write = os.pipe()
+    os.close(read)
+    ended = run(model, text, stdout=write)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_full_disk_is_an_output_error(model, text):
+    with Path("/dev/full").open("wb") as full:
+        ended = run(model, text, stdout=full)
+    assert ended.returncode == 4
+    assert b"No space left on device" in ended.stderr
+
+
+def test_scoring_loads_no_torch(model, text):
+    code = (
+        "import sys\n"
+        "from charrnn.cli.perplexity import perplexity\n"
+        "from pathlib import Path\n"
+        f"perplexity(Path({str(model)!r}), [{str(text)!r}])\n"
+        "sys.stderr.write(','.join(name for name in ('torch', 'rich', 'tqdm') if name in sys.modules))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")

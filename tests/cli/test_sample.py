@@ -1,0 +1,218 @@
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from charrnn.storage.model_file import ModelFile, write_model
+
+import charrnn
+from charrnn.models.settings import ModelSettings
+from charrnn.text.vocab import Vocab
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    "COLUMNS": "100",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+COMMAND = [sys.executable, "-c", "from charrnn.cli.app import main; main()", "sample"]
+
+
+def run(*arguments, stdin=b"", stdout=subprocess.PIPE):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        check=False,
+        timeout=60,
+    )
+
+
+def written(*arguments, **options):
+    ended = run(*arguments, **options)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    return ended.stdout.decode("utf-8")
+
+
+def model_file(path, vocab, *, output=None, seed=0):
+    settings = ModelSettings(vocab_size=vocab.size, cell="gru", hidden_size=6)
+    random = np.random.default_rng(seed)
+    weights = {n: random.standard_normal(s).astype(np.float32) for n, s in settings.parameter_shapes().items()}
+    if output is not None:
+        weights["output.bias"] = output.astype(np.float32)
+    write_model(path, ModelFile(settings=settings, vocab=vocab, weights=weights, facts={}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model") / "model.safetensors", Vocab.of_text("\n abcdefgh."))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A model that writes little but escape sequences."""
+    vocab = Vocab.of_text("\n2J[a\x1b\x9b")
+    output = np.where([symbol in "\x1b\x9b" for symbol in vocab.symbols], 20.0, 0.0)
+    return model_file(tmp_path_factory.mktemp("hostile") / "model.safetensors", vocab, output=output)
+
+
+def test_the_prompt_is_printed_and_then_what_follows_it_and_nothing_else(model):
+    text = written(model, "--prompt", "abc", "--length", 50, "--seed", 1)
+    assert text.startswith("abc")
+    assert len(text) == 53
+
+
+def test_the_command_writes_what_the_python_interface_gives(model):
+    text = written(model, "--prompt", "abc", "--length", 300, "--seed", 1, "--temperature", 0.7, "--top-k", 4)
+    assert text == "abc" + charrnn.load(model).sample("abc", length=300, seed=1, temperature=0.7, top_k=4)[0]
+
+
+def test_the_same_seed_gives_the_same_text_and_none_a_new_one(model):
+    assert written(model, "--length", 60, "--seed", 9) == written(model, "--length", 60, "--seed", 9)
+    assert written(model, "--length", 60) != written(model, "--length", 60)
+
+
+def test_several_samples_come_each_under_a_line(model):
+    one = written(model, "--length", 30, "--seed", 4, "--prompt", "ab")
+    three = written(model, "--length", 30, "--seed", 4, "--prompt", "ab", "--num-samples", 3)
+    assert three.startswith(f"--- sample 1 of 3 ---\n{one}")
+    assert [f"--- sample {i} of 3 ---\nab" in three for i in (1, 2, 3)] == [True] * 3
+    assert three.endswith("\n")
+
+
+def test_json_keeps_prompt_and_continuations_apart(model):
+    options = ("--length", 30, "--seed", 4, "--prompt", "ab", "--stop", "c")
+    told = json.loads(written(model, *options, "--num-samples", 2, "--json"))
+    assert told["prompt"] == "ab"
+    assert (told["seed"], told["length"], told["stop"], told["temperature"]) == (4, 30, "c", 1.0)
+    assert "ab" + told["samples"][0]["text"] == written(model, *options)
+    for sample in told["samples"]:
+        assert sample["ended"] == ("stop" if sample["text"].endswith("c") else "length")
+
+
+def test_the_prompt_can_come_from_standard_input(model):
+    assert written(model, "--prompt", "-", "--length", 5, stdin=b"abc\n").startswith("abc\n")
+    ended = run(model, "--prompt", "-", stdin=b"ab\xff")
+    assert ended.returncode == 3
+    assert b"at byte 2 stands b'\\xff'" in ended.stderr
+
+
+def test_unknown_characters_of_a_prompt_are_named_and_nothing_is_written(model):
+    ended = run(model, "--prompt", "aXb\x1bY")
+    assert ended.returncode == 3
+    assert ended.stdout == b""
+    assert all(name in ended.stderr for name in (b"U+0058", b"U+001B", b"U+0059"))
+    assert b"\x1b" not in ended.stderr
+
+
+def test_a_prompt_of_bytes_that_are_no_text_is_refused(model):
+    ended = subprocess.run(
+        [*COMMAND, str(model), "--prompt", b"a\xff"], capture_output=True, env=ENVIRONMENT, check=False
+    )
+    assert ended.returncode == 2
+    assert b"not valid UTF-8" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--length", "-1", b"0<=x<="),
+        ("--temperature", "-0.5", b"0<=x<=100"),
+        ("--temperature", "nan", b"0 to 100"),
+        ("--top-k", "-1", b"0<=x<="),
+        ("--top-k", "1.5", b"integer"),
+        ("--top-p", "0", b"above 0"),
+        ("--top-p", "1.1", b"0<=x<=1"),
+        ("--min-p", "2", b"0<=x<=1"),
+        ("--seed", "-1", b"0<=x<="),
+        ("--num-samples", "0", b"1<=x<="),
+        ("--threads", "0", b"1<=x<="),
+        ("--stop", "", b"stop text is empty"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_the_range(model, option, value, told):
+    ended = run(model, option, value)
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert ended.stdout == b""
+
+
+def test_a_missing_model_is_an_input_error(tmp_path):
+    ended = run(tmp_path / "none.safetensors")
+    assert ended.returncode == 3
+    assert b"none.safetensors" in ended.stderr
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(model):
+    piped = subprocess.Popen(
+        [*COMMAND, str(model), "--length", "1000000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert len(piped.stdout.read(10)) == 10
+    piped.stdout.close()
+    assert piped.stderr.read() == b""
+    piped.stderr.close()
+    assert piped.wait(timeout=60) == 141
+
+
+def test_a_full_disk_is_an_output_error(model):
+    with Path("/dev/full").open("wb") as full:
+        ended = run(model, stdout=full)
+    assert ended.returncode == 4
+    assert b"No space left on device" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def on_a_terminal(*arguments):
+    ours, theirs = pty.openpty()
+    ended = run(*arguments, stdout=theirs)
+    os.close(theirs)
+    received = b""
+    while True:
+        try:
+            received += os.read(ours, 65_536)
+        except OSError:  # the far end is closed and all is read
+            break
+    os.close(ours)
+    assert ended.returncode == 0
+    return received.decode("utf-8").replace("\r\n", "\n")
+
+
+def test_control_characters_are_inert_on_a_terminal_and_exact_in_a_pipe(hostile):
+    options = (hostile, "--length", 200, "--seed", 1)
+    exact = written(*options)
+    assert "\x1b" in exact
+    assert "\x9b" in exact
+    shown = on_a_terminal(*options)
+    assert shown.rstrip("\n") == exact.replace("\x1b", "\\x1b").replace("\x9b", "\\x9b").rstrip("\n")
+    assert on_a_terminal(*options, "--raw").rstrip("\n") == exact.rstrip("\n")
+    told = on_a_terminal(*options, "--json")
+    assert "\x1b" not in told
+    assert json.loads(told)["samples"][0]["text"] == exact
+
+
+def test_sampling_loads_neither_torch_nor_rich(model):
+    code = (
+        "import sys\n"
+        "from charrnn.cli.sample import sample\n"
+        "from pathlib import Path\n"
+        f"sample(Path({str(model)!r}), length=5)\n"
+        "sys.stderr.write(','.join(name for name in ('torch', 'rich', 'tqdm') if name in sys.modules))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, charrnn; print({'torch', 'numpy', 'typer', 'rich'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
+    assert (ended.stdout, ended.stderr) == (b"set()\n", b"")

@@ -1,0 +1,114 @@
+import math
+
+import numpy as np
+import pytest
+from charrnn.storage.model_file import ModelFile, write_model
+
+import charrnn
+from charrnn.errors import InputError, SettingsError
+from charrnn.inference.language_model import LanguageModel
+from charrnn.models.settings import ModelSettings
+from charrnn.text.vocab import Vocab
+
+VOCAB = Vocab.of_text("\n abcdeé")
+
+
+@pytest.fixture
+def model(engine_of):
+    engine = engine_of(vocab_size=VOCAB.size, cell="lstm", dtype=np.float64)
+    return LanguageModel(engine.settings, VOCAB, engine=engine)
+
+
+@pytest.fixture
+def byte_model(engine_of):
+    engine = engine_of(vocab_size=256, dtype=np.float64)
+    return LanguageModel(engine.settings, Vocab.bytes(), engine=engine)
+
+
+def test_a_model_file_loads_to_a_model_that_samples_and_scores(tmp_path, weights_of):
+    settings = ModelSettings(vocab_size=VOCAB.size, hidden_size=4)
+    file = ModelFile(settings=settings, vocab=VOCAB, weights=weights_of(settings), facts={"made": "here"})
+    write_model(tmp_path / "model.safetensors", file)
+    for path in (tmp_path, str(tmp_path / "model.safetensors")):
+        model = charrnn.load(path, num_threads=1)
+        assert model.settings == settings
+        assert model.vocab == VOCAB
+        assert model.facts == {"made": "here"}
+        [text] = model.sample("ab", length=20, seed=1)
+        assert len(text) == 20
+        assert model.score("ab" + text).num_predictions == 21
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError):
+        charrnn.load(tmp_path / "none")
+
+
+def test_streaming_gives_the_sampled_text_in_pieces(model):
+    pieces = list(model.stream("ab", length=50, seed=3, temperature=0.8, top_p=0.9, min_p=0.01, top_k=5))
+    assert len(pieces) > 2
+    [text] = model.sample("ab", length=50, seed=3, temperature=0.8, top_p=0.9, min_p=0.01, top_k=5)
+    assert "".join(pieces) == text
+
+
+def test_without_a_seed_texts_differ(model):
+    assert model.sample(length=80) != model.sample(length=80)
+
+
+def test_surprisals_add_up_to_the_score(model):
+    text = "abc ab\nédc"
+    surprisals = model.surprisals(text)
+    score = model.score(text)
+    assert surprisals.shape == (len(text) - 1,)
+    assert math.fsum(surprisals) == pytest.approx(score.nats, rel=1e-14)
+    assert score.num_chars == len(text) - 1
+
+
+def test_a_character_of_several_bytes_has_the_surprisals_of_all_of_them(byte_model):
+    text = "aé😀b"
+    nats, _ = byte_model.engine.score(
+        *(np.frombuffer(text.encode(), np.uint8)[cut, None] for cut in (slice(None, -1), slice(1, None))),
+        byte_model.engine.zero_state(1),
+    )
+    want = [nats[0:2].sum(), nats[2:6].sum(), nats[6:7].sum()]
+    np.testing.assert_allclose(byte_model.surprisals(text), want, rtol=1e-13)
+
+
+def test_texts_without_predictions_have_no_surprisals(model, byte_model):
+    for text in ("", "a"):
+        assert model.surprisals(text).shape == byte_model.surprisals(text).shape == (0,)
+        assert model.score(text).num_predictions == 0
+
+
+def test_texts_are_ranked_by_probability_as_lines(model):
+    texts = ["abc", "cba", "aaa", "é d"]
+    ranked = model.rank(texts)
+    nats = [model.score("\n" + text).nats for text in ranked]
+    assert sorted(ranked) == sorted(texts)
+    assert nats == sorted(nats)
+
+
+def test_without_a_newline_in_the_vocabulary_a_lines_own_is_left_out(engine_of):
+    engine = engine_of(vocab_size=4)
+    model = LanguageModel(engine.settings, Vocab.of_text("helo"), engine=engine)
+    assert model.score_lines(["hello\n", "hello"]) == [model.score("hello")] * 2
+
+
+def test_unknown_characters_are_refused(model):
+    for act in (model.score, model.sample, model.surprisals, lambda text: model.rank([text])):
+        with pytest.raises(InputError, match=r"U\+007A"):
+            act("az")
+
+
+def test_values_out_of_range_are_refused(model):
+    with pytest.raises(SettingsError, match="temperature"):
+        model.sample(temperature=-1)
+    with pytest.raises(SettingsError, match="num_samples"):
+        model.sample(num_samples=1.5)
+
+
+def test_the_version_is_that_of_the_installed_package(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", {"charrnn": "1.2.3"}.__getitem__)
+    assert charrnn.__version__ == "1.2.3"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = charrnn.nothing
