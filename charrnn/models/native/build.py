@@ -2,7 +2,7 @@
 
 The C sources beside this file need a C compiler (``$CC``, or cc, gcc or clang on the PATH) and nothing else.
 The result is kept in the user's cache under a name made from everything that shapes it: sources, compiler,
-flags and processor. Without it every caller has a slower path that gives the same numbers, so nothing here raises.
+flags and processor. Without it every caller has a slower path that gives the same numbers: nothing here raises.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-ABI = 2
+ABI = 3
 """The number ``charrnn_abi()`` must give: that of the structures and functions called from Python."""
 
 COMPILE_SECONDS = 60.0
 """A compiler that takes longer is taken to hang; the build itself takes about two seconds."""
 
-SOURCES = ("recurrence.c", "team.c")
-HEADERS = ("vector.h", "product.h", "product_bf16.h", "team.h")
+SOURCES = ("recurrence.c", "network.c", "team.c")
+HEADERS = ("vector.h", "product.h", "product_bf16.h", "recurrence.h", "team.h")
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
 NATIVE_FLAGS = ("-march=native",)
 
@@ -45,12 +45,14 @@ class Library:
         path: the file it was loaded from.
         compiler: first line of the compiler's own description.
         flags: the flags it was built with.
+        has_bfloat16: whether compiler and processor both know products of bfloat16.
     """
 
     calls: ctypes.CDLL
     path: Path
     compiler: str
     flags: tuple[str, ...]
+    has_bfloat16: bool
 
 
 class _UnavailableError(Exception):
@@ -178,7 +180,8 @@ def _obtain() -> Library:
             except OSError as error:
                 reason = f"the kernels cannot be put in {str(folder)!r}: {_said(error)}"
                 break
-            return Library(calls, path, identity.partition("\n")[0].strip(), flags)
+            compiler = identity.partition("\n")[0].strip()
+            return Library(calls, path, compiler, flags, calls.charrnn_bf16() != 0)
         else:
             raise _UnavailableError(reason)
     raise _UnavailableError(reason)

@@ -44,8 +44,36 @@ static void multiply(int num_rows, float *sums, long sums_stride, const float *r
   }
 }
 
+/* One row against P panels at once: a single panel's few sums would wait for each other. */
+INLINE void multiply_row(const int P, float *restrict sums, long sums_panel, const float *restrict row, long K,
+                         const float *restrict panels, long panel_words) {
+  vec sum[4][PANEL_VECTORS];
+  for (int p = 0; p < P; p++)
+    for (int v = 0; v < PANEL_VECTORS; v++) sum[p][v] = load(sums + p * sums_panel + v * LANES);
+  for (long k = 0; k < K; k++)
+    for (int p = 0; p < P; p++)
+      for (int v = 0; v < PANEL_VECTORS; v++)
+        sum[p][v] += row[k] * load(panels + p * panel_words + k * PANEL + v * LANES);
+  for (int p = 0; p < P; p++)
+    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + p * sums_panel + v * LANES, sum[p][v]);
+}
+
+/* sums (R, panels of PANEL columns; strides between rows and panels) += rows (R, K) @ panels. */
+static inline void multiply_panels(int R, long num_panels, float *sums, long sums_stride, long sums_panel, const float *rows,
+                            long rows_stride, long K, const float *panels, long panel_words) {
+  long p = 0;
+  if (R == 1) {
+    for (; p + 4 <= num_panels; p += 4)
+      multiply_row(4, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
+    for (; p + 3 <= num_panels; p += 3)
+      multiply_row(3, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
+  }
+  for (; p < num_panels; p++)
+    multiply(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
+}
+
 /* Panel of the transpose of rows (columns, K): panel[k][c] = rows[c][k], for c < num_columns, else 0. */
-static void pack_transposed(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
+static inline void pack_transposed(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
   if (num_columns < PANEL) memset(panel, 0, (size_t)(K * PANEL) * sizeof(float));
   for (long k0 = 0; k0 < K; k0 += 16)
     for (long c = 0; c < min_long(num_columns, PANEL); c++)
@@ -53,7 +81,7 @@ static void pack_transposed(float *panel, const float *rows, long rows_stride, l
 }
 
 /* Panel of the rows themselves: panel[k][c] = rows[k][c], for c < num_columns, else 0. */
-static void pack_straight(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
+static inline void pack_straight(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
   long n = min_long(num_columns, PANEL);
   for (long k = 0; k < K; k++) {
     memcpy(panel + k * PANEL, rows + k * rows_stride, (size_t)n * sizeof(float));

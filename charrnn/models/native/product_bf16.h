@@ -101,7 +101,7 @@ INLINE void multiply_pairs_rows(const int R, float *restrict sums, long sums_str
 }
 
 /* One panel without tiles, for any number of rows up to 16. */
-static void multiply_pairs(int num_rows, float *sums, long sums_stride, const uint16_t *rows, long rows_stride, long K,
+static inline void multiply_pairs(int num_rows, float *sums, long sums_stride, const uint16_t *rows, long rows_stride, long K,
                            const uint32_t *panel) {
   if (num_rows > MAX_ROWS) {
     multiply_pairs(8, sums, sums_stride, rows, rows_stride, K, panel);
@@ -119,7 +119,7 @@ static void multiply_pairs(int num_rows, float *sums, long sums_stride, const ui
 }
 
 /* A row rounded to bfloat16 (to nearest, ties to even; a NaN stays one), then zeros up to K. */
-static void round_row(uint16_t *to, const float *from, long length, long K) {
+static inline void round_row(uint16_t *to, const float *from, long length, long K) {
   for (long u = 0; u < K; u += LANES) {
     vec value = u < length ? load_first(from + u, length - u) : splat(0.0f);
     _mm256_storeu_si256((void *)(to + u), (__m256i)_mm512_cvtneps_pbh((__m512)value));
@@ -134,7 +134,7 @@ INLINE bits pair_rows(vec even, vec odd) {
 }
 
 /* Panel of the transpose of rows (columns, length): pairs along a row are neighbours in K already. */
-static void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
+static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
                                   long K) {
   memset(panel, 0, (size_t)(K / 2 * PANEL) * sizeof(uint32_t));
   for (long k0 = 0; k0 < length; k0 += 32) {
@@ -147,7 +147,7 @@ static void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_
 }
 
 /* Panel of the rows themselves, (length, columns). */
-static void pack_pairs_straight(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
+static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
                                 long K) {
   for (long k = 0; k < K; k += 2)
     for (long c = 0; c < PANEL; c += LANES) {
@@ -160,7 +160,7 @@ static void pack_pairs_straight(uint32_t *panel, const float *rows, long rows_st
 }
 
 /* Columns c < num_columns of rows (length, ...), as 16 rows of K: to[c] = rounded rows[:, c]. */
-static void transpose_to_bf16(uint32_t *to, const float *rows, long rows_stride, long num_columns, long length, long K) {
+static inline void transpose_to_bf16(uint32_t *to, const float *rows, long rows_stride, long num_columns, long length, long K) {
   for (long k0 = 0; k0 < K; k0 += 32) {
     bits block[16];
     for (long i = 0; i < 16; i++) {

@@ -16,52 +16,13 @@
 
 #include "product.h"
 #include "product_bf16.h"
+#include "recurrence.h"
 #include "team.h"
-
-enum { RNN, LSTM, GRU, GRU_BEFORE };
-enum { OK, NO_MEMORY, BAD_ID, NO_BF16 };
-enum { FLOAT32, BFLOAT16 };
-
-#define BLOCK_ROWS 16 /* most streams a step is made for at once */
 
 static const long NUM_GATES[] = {1, 4, 3, 3};
 static const long NUM_SAVED[] = {0, 4, 4, 4};
 
-/* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
-typedef struct {
-  int64_t cell, T, B, H, V, num_threads, precision;
-  const float *x;     /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row a symbol */
-  const int64_t *ids; /* (T, B) or NULL */
-  const float *weight_hh; /* (G*H, H) */
-  const float *bias_hh;   /* (G*H,) or NULL */
-  float *hidden;          /* (T+1, B, H): [0] is the state before the window, given */
-  float *cells;           /* (T+1, B, H): likewise, LSTM only */
-  float *saved;           /* (T, B, S*H) for the backward pass, or NULL */
-  const float *grad_outputs; /* (T, B, H) */
-  float *grad_hidden;        /* (B, H): in, of the last state; out, of the first */
-  float *grad_cells;         /* (B, H): likewise, LSTM only */
-  float *grad_x;             /* (T, B, G*H) */
-  float *grad_new;           /* (T, B, H): GRU with reset after: of W_hn h + b_hn */
-  float *grad_table;         /* (V, G*H) or NULL: added to */
-  float *grad_bias;          /* (G*H,) or NULL: added to */
-  float *grad_weight;        /* (G*H, H), written with bfloat16 products only: float32 is the caller's one product */
-} Window;
-
-typedef struct {
-  const Window *w;
-  long G, S, panels, padded, num_parts, block_rows;
-  int bf16, tiles;      /* whether products round to bfloat16; whether they are made by tiles */
-  long K;               /* H, with bfloat16 padded to whole blocks */
-  long gate_words;      /* words of one gate in one packed panel: K*PANEL, with bfloat16 half of it */
-  float *packed;        /* (panels, G, gate_words) */
-  uint16_t *rounded;    /* (B, G*K): a step's factors, with bfloat16 */
-  float *bias;          /* (G, padded) */
-  float *saved;         /* Window.saved, or room for one step */
-  long saved_step;      /* floats from one step's saved values to the next's: B*S*H, or 0 */
-  float *carried, *fed; /* (B, padded): gradient of the state; of r*h, GRU with reset before */
-} Job;
-
-static float *new_floats(long count) {
+float *recurrence_new_floats(long count) {
   void *room = NULL;
   if (posix_memalign(&room, 64, (size_t)(count > 0 ? count : 1) * sizeof(float)) != 0) return NULL;
   return room;
@@ -88,8 +49,9 @@ int charrnn_bf16(void) {
 #endif
 }
 
-static Job job_of(const Window *w) {
+Job recurrence_job(const Window *w) {
   Job job = {.w = w, .G = NUM_GATES[w->cell], .S = NUM_SAVED[w->cell]};
+  job.x_stride = job.G * w->H;
   job.panels = ceil_div(w->H, PANEL);
   job.padded = job.panels * PANEL;
   /* A part of fewer than 4 streams spends its time reading weights. */
@@ -103,9 +65,9 @@ static Job job_of(const Window *w) {
   return job;
 }
 
-INLINE const float *input_row(const Window *w, long G, long t, long b) {
-  long row = t * w->B + b;
-  return w->x + (w->ids ? w->ids[row] : row) * G * w->H;
+INLINE const float *input_row(const Job *job, long t, long b) {
+  long row = t * job->w->B + b;
+  return job->w->x + (job->w->ids ? job->w->ids[row] : row) * job->x_stride;
 }
 
 /* ---- the products of a step ---- */
@@ -144,21 +106,21 @@ INLINE void add_panels(const Job *job, int R, long num_panels, float *sums, long
     return;
   }
 #endif
-  for (long p = 0; p < num_panels; p++) {
 #if HAVE_BF16
-    if (job->bf16) {
+  if (job->bf16) {
+    for (long p = 0; p < num_panels; p++)
       multiply_pairs(R, sums + p * sums_panel, sums_stride, f.rows, f.stride, num_gates * job->K,
                      (const uint32_t *)packed + p * panel_words);
-      continue;
-    }
-#endif
-    multiply(R, sums + p * sums_panel, sums_stride, f.rows, f.stride, num_gates * job->K, packed + p * panel_words);
+    return;
   }
+#endif
+  multiply_panels(R, num_panels, sums, sums_stride, sums_panel, f.rows, f.stride, num_gates * job->K, packed,
+                  panel_words);
 }
 
 /* ---- forward ---- */
 
-static void pack_forward_part(void *data, long panel) {
+void recurrence_pack(void *data, long panel) {
   Job *job = data;
   long H = job->w->H, u = panel * PANEL;
   for (long g = 0; g < job->G; g++) {
@@ -195,7 +157,7 @@ static void rnn_step(const Job *job, long t, long b, int R) {
   for (long panel = 0; panel < job->panels; panel++) {
     gate_sums(job, panel, 0, 1, R, fed_back, sums);
     for (int r = 0; r < R; r++) {
-      const float *x = input_row(w, 1, t, b + r);
+      const float *x = input_row(job, t, b + r);
       for (long i = 0; i < PANEL; i += LANES) {
         long u = panel * PANEL + i, n = H - u;
         if (n <= 0) break;
@@ -215,7 +177,7 @@ static void lstm_step(const Job *job, long t, long b, int R) {
   for (long panel = 0; panel < job->panels; panel++) {
     gate_sums(job, panel, 0, 4, R, fed_back, sums);
     for (int r = 0; r < R; r++) {
-      const float *x = input_row(w, 4, t, b + r);
+      const float *x = input_row(job, t, b + r);
       float *s = saved + r * 4 * H;
       for (long k = 0; k < PANEL; k += LANES) {
         long u = panel * PANEL + k, n = H - u;
@@ -246,7 +208,7 @@ static void gru_step(const Job *job, long t, long b, int R) {
   for (long panel = 0; panel < job->panels; panel++) {
     gate_sums(job, panel, 0, 3, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
-      const float *x = input_row(w, 3, t, b + row);
+      const float *x = input_row(job, t, b + row);
       float *s = saved + row * 4 * H;
       for (long k = 0; k < PANEL; k += LANES) {
         long u = panel * PANEL + k, left = H - u;
@@ -276,7 +238,7 @@ static void gru_before_step(const Job *job, long t, long b, int R) {
   for (long panel = 0; panel < job->panels; panel++) {
     gate_sums(job, panel, 0, 2, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
-      const float *x = input_row(w, 3, t, b + row);
+      const float *x = input_row(job, t, b + row);
       float *s = saved + row * 4 * H;
       for (long k = 0; k < PANEL; k += LANES) {
         long u = panel * PANEL + k, left = H - u;
@@ -293,7 +255,7 @@ static void gru_before_step(const Job *job, long t, long b, int R) {
   for (long panel = 0; panel < job->panels; panel++) {
     gate_sums(job, panel, 2, 3, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
-      const float *x = input_row(w, 3, t, b + row);
+      const float *x = input_row(job, t, b + row);
       float *s = saved + row * 4 * H;
       for (long k = 0; k < PANEL; k += LANES) {
         long u = panel * PANEL + k, left = H - u;
@@ -330,7 +292,7 @@ INLINE void end_part(const Job *job) {
   (void)job;
 }
 
-static void forward_part(void *data, long part) {
+void recurrence_forward_part(void *data, long part) {
   static const step_function STEPS[] = {rnn_step, lstm_step, gru_step, gru_before_step};
   const Job *job = data;
   for (long t = 0; t < job->w->T; t++) run_part_step(job, STEPS[job->w->cell], part, t);
@@ -339,19 +301,19 @@ static void forward_part(void *data, long part) {
 
 int charrnn_forward(const Window *w) {
   if (w->precision == BFLOAT16 && !charrnn_bf16()) return NO_BF16;
-  Job job = job_of(w);
+  Job job = recurrence_job(w);
   if (w->ids)
     for (long i = 0; i < w->T * w->B; i++)
       if (w->ids[i] < 0 || w->ids[i] >= w->V) return BAD_ID;
-  job.saved = w->saved ? w->saved : new_floats(w->B * job.S * w->H);
+  job.saved = w->saved ? w->saved : recurrence_new_floats(w->B * job.S * w->H);
   job.saved_step = w->saved ? w->B * job.S * w->H : 0;
-  job.packed = new_floats(job.panels * job.G * job.gate_words);
-  job.rounded = job.bf16 ? (uint16_t *)new_floats(w->B * job.G * job.K / 2) : NULL;
-  job.bias = new_floats(job.G * job.padded);
+  job.packed = recurrence_new_floats(job.panels * job.G * job.gate_words);
+  job.rounded = job.bf16 ? (uint16_t *)recurrence_new_floats(w->B * job.G * job.K / 2) : NULL;
+  job.bias = recurrence_new_floats(job.G * job.padded);
   int status = job.saved && job.packed && job.bias && (job.rounded || !job.bf16) ? OK : NO_MEMORY;
   if (status == OK) {
-    team_run(pack_forward_part, &job, job.panels, w->num_threads);
-    team_run(forward_part, &job, job.num_parts, job.num_parts);
+    team_run(recurrence_pack, &job, job.panels, w->num_threads);
+    team_run(recurrence_forward_part, &job, job.num_parts, job.num_parts);
   }
   free(job.bias);
   free(job.rounded);
@@ -588,8 +550,8 @@ static int weight_gradient(const Job *job) {
   const Window *w = job->w;
   Outer o = {.job = job, .N = w->T * w->B, .num_sources = w->cell == GRU_BEFORE ? 2 : 1};
   o.K = ceil_div(o.N, BF16_BLOCK) * BF16_BLOCK;
-  o.states = (uint32_t *)new_floats(o.num_sources * job->panels * (o.K / 2) * PANEL);
-  o.strips = (uint32_t *)new_floats(w->num_threads * 16 * (o.K / 2));
+  o.states = (uint32_t *)recurrence_new_floats(o.num_sources * job->panels * (o.K / 2) * PANEL);
+  o.strips = (uint32_t *)recurrence_new_floats(w->num_threads * 16 * (o.K / 2));
   int status = o.states && o.strips ? OK : NO_MEMORY;
   if (status == OK) {
     team_run(pack_states_part, &o, o.num_sources * job->panels, w->num_threads);
@@ -603,12 +565,12 @@ static int weight_gradient(const Job *job) {
 
 int charrnn_backward(const Window *w) {
   if (w->precision == BFLOAT16 && !charrnn_bf16()) return NO_BF16;
-  Job job = job_of(w);
+  Job job = recurrence_job(w);
   job.saved = w->saved;
   job.saved_step = w->B * job.S * w->H;
-  job.packed = new_floats(job.panels * job.G * job.gate_words);
-  job.rounded = job.bf16 ? (uint16_t *)new_floats(w->B * job.G * job.K / 2) : NULL;
-  job.carried = new_floats(2 * w->B * job.padded);
+  job.packed = recurrence_new_floats(job.panels * job.G * job.gate_words);
+  job.rounded = job.bf16 ? (uint16_t *)recurrence_new_floats(w->B * job.G * job.K / 2) : NULL;
+  job.carried = recurrence_new_floats(2 * w->B * job.padded);
   job.fed = job.carried + w->B * job.padded;
   int status = job.packed && job.carried && (job.rounded || !job.bf16) ? OK : NO_MEMORY;
   if (status == OK) {
@@ -626,4 +588,4 @@ int charrnn_backward(const Window *w) {
 }
 
 /* Raised whenever a structure or function that Python calls changes. */
-int charrnn_abi(void) { return 2; }
+int charrnn_abi(void) { return 3; }

@@ -34,10 +34,7 @@ class _Window(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("cell", "T", "B", "H", "V", "num_threads", "precision")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("x", "ids", "weight_hh", "bias_hh", "hidden", "cells", "saved")
-        ),
+        *((name, ctypes.c_void_p) for name in ("x", "ids", "weight_hh", "bias_hh", "hidden", "cells", "saved")),
         *((name, ctypes.c_void_p) for name in ("grad_outputs", "grad_hidden", "grad_cells", "grad_x")),
         *((name, ctypes.c_void_p) for name in ("grad_new", "grad_table", "grad_bias", "grad_weight")),
     ]
@@ -114,9 +111,7 @@ def _openmp_runtime() -> str | None:
         lines = Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
     except OSError:
         return None
-    paths = {
-        line.split(maxsplit=5)[-1] for line in lines if re.search(r"/lib(gomp|iomp5|omp)[-.][^/]*$", line)
-    }
+    paths = {line.split(maxsplit=5)[-1] for line in lines if re.search(r"/lib(gomp|iomp5|omp)[-.][^/]*$", line)}
     home = str(Path(torch.__file__).parent.parent)
     found = {path for path in paths if path.startswith(home)} or paths
     return found.pop() if len(found) == 1 else None
@@ -165,9 +160,7 @@ class _Recurrence(torch.autograd.Function):
         else:
             x = _floats("the input table", x, len(x), rows)
             if ids.shape != (steps, batch_size) or ids.is_floating_point() or ids.device.type != "cpu":
-                raise RuntimeError(
-                    f"ids are {ids.dtype} {tuple(ids.shape)}; they must be whole numbers (T, B)"
-                )
+                raise RuntimeError(f"ids are {ids.dtype} {tuple(ids.shape)}; they must be whole numbers (T, B)")
             ids = ids.to(torch.int64).contiguous()
         weight_hh = _floats("weight_hh", weight_hh, rows, size)
         if bias_hh is not None:

@@ -1,0 +1,399 @@
+/* A whole network at work: ids and a state in; logits, scores or drawn symbols and a state out.
+ *
+ * Legend: T steps, B streams, H units, G gates, V symbols, L layers.
+ *
+ * Each thread takes some of the streams through all steps. Where the symbols are known beforehand, some steps are
+ * taken together layer by layer, so that the products that do not wait for the step before them (the input's share of
+ * the upper layers' gates, the logits) read their weights once for many rows.
+ *
+ * Memory in floats, H' and V' and (G*H)' rounded up to whole panels: a network holds V*G*H + L*G*H*H' +
+ * (L-1)*H*(G*H)' + H*V' and its biases; a call takes about CHUNK_ROWS * (H + (G*H)') + MAX_ROWS * V' a thread.
+ */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "product.h"
+#include "recurrence.h"
+#include "team.h"
+
+enum { BAD_LOGITS = 4 };
+
+#define CHUNK_ROWS 64 /* rows (steps x streams) taken together */
+
+/* Mirrors `_Weights` in network.py. Biases may be NULL. */
+typedef struct {
+  int64_t cell, L, H, V;
+  const float *table;             /* (V, G*H): what each symbol adds to the gates of layer 0 */
+  const float *const *weight_ih;  /* L pointers to (G*H, H), the first unused */
+  const float *const *weight_hh;  /* L pointers to (G*H, H) */
+  const float *const *bias_ih;    /* L pointers to (G*H,), the first unused */
+  const float *const *bias_hh;    /* L pointers to (G*H,) */
+  const float *weight_out;        /* (V, H) */
+  const float *bias_out;          /* (V,) */
+} Weights;
+
+/* Mirrors `_Run` in network.py. */
+typedef struct {
+  const void *network;
+  int64_t T, B, num_threads;
+  const int64_t *ids;     /* (T, B) read; to generate, (B,): what is read first */
+  const int64_t *targets; /* (T, B) to score */
+  float *hidden, *cells;  /* (L, B, H) before; after */
+  float *logits;          /* (T, B, V), or NULL */
+  double *nats;           /* (T, B) -ln p(target), or NULL */
+  int64_t *drawn;         /* (T, B) to generate, or NULL */
+  const double *uniforms; /* (T, B) in [0, 1) */
+  double temperature, top_p, min_p;
+  int64_t top_k;
+  const uint8_t *transitions, *allowed; /* (states, V): automaton of the symbols that may follow, or NULL */
+  uint8_t *marks;                       /* (B,) its states */
+} Run;
+
+/* Columns of weights (columns, K), with a bias: y = W x + b. */
+typedef struct {
+  long K, columns, panels, padded;
+  float *packed, *bias;
+} Linear;
+
+typedef struct {
+  Linear input;
+  float *packed, *bias; /* as in Job */
+} Layer;
+
+typedef struct {
+  long cell, L, H, V, G;
+  float *table;
+  Layer *layers;
+  Linear output;
+} Network;
+
+/* ---- packing ---- */
+
+static int linear_pack(Linear *linear, const float *weight, const float *bias, long columns, long K, float outside) {
+  *linear = (Linear){.K = K, .columns = columns, .panels = ceil_div(columns, PANEL)};
+  linear->padded = linear->panels * PANEL;
+  linear->packed = recurrence_new_floats(linear->padded * K);
+  linear->bias = recurrence_new_floats(linear->padded);
+  if (!linear->packed || !linear->bias) return 0;
+  for (long p = 0; p < linear->panels; p++)
+    pack_transposed(linear->packed + p * K * PANEL, weight + p * PANEL * K, K, columns - p * PANEL, K);
+  for (long c = 0; c < linear->padded; c++) linear->bias[c] = c >= columns ? outside : bias ? bias[c] : 0.0f;
+  return 1;
+}
+
+static Window layer_window(const Network *network, long T, long B) {
+  return (Window){.cell = network->cell, .T = T, .B = B, .H = network->H, .V = network->V, .num_threads = 1};
+}
+
+void charrnn_network_free(void *handle) {
+  Network *network = handle;
+  if (!network) return;
+  for (long l = 0; network->layers && l < network->L; l++) {
+    free(network->layers[l].input.packed);
+    free(network->layers[l].input.bias);
+    free(network->layers[l].packed);
+    free(network->layers[l].bias);
+  }
+  free(network->layers);
+  free(network->table);
+  free(network->output.packed);
+  free(network->output.bias);
+  free(network);
+}
+
+static int network_pack(Network *network, const Weights *w) {
+  Window window = layer_window(network, 1, 1);
+  Job job = recurrence_job(&window);
+  network->G = job.G;
+  network->layers = calloc((size_t)w->L, sizeof(Layer));
+  network->table = recurrence_new_floats(w->V * job.G * w->H);
+  if (!network->layers || !network->table) return 0;
+  memcpy(network->table, w->table, (size_t)(w->V * job.G * w->H) * sizeof(float));
+  for (long l = 0; l < w->L; l++) {
+    Layer *layer = &network->layers[l];
+    if (l > 0 && !linear_pack(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, w->H, 0.0f)) return 0;
+    job.packed = layer->packed = recurrence_new_floats(job.panels * job.G * job.gate_words);
+    job.bias = layer->bias = recurrence_new_floats(job.G * job.padded);
+    if (!layer->packed || !layer->bias) return 0;
+    window.weight_hh = w->weight_hh[l];
+    window.bias_hh = w->bias_hh[l];
+    for (long p = 0; p < job.panels; p++) recurrence_pack(&job, p);
+  }
+  /* What pads the last panel of logits is no symbol: it has probability 0. */
+  return linear_pack(&network->output, w->weight_out, w->bias_out, w->V, w->H, -INFINITY);
+}
+
+/* A network packed for this processor, or NULL where there is no memory. */
+void *charrnn_network_new(const Weights *w) {
+  Network *network = calloc(1, sizeof(Network));
+  if (!network) return NULL;
+  *network = (Network){.cell = w->cell, .L = w->L, .H = w->H, .V = w->V};
+  if (network_pack(network, w)) return network;
+  charrnn_network_free(network);
+  return NULL;
+}
+
+/* ---- one chunk of steps ---- */
+
+/* to (rows, padded) = rows (num_rows, K; stride) @ W^T + b. */
+static void linear_run(const Linear *linear, float *to, const float *rows, long stride, long num_rows) {
+  long blocks = ceil_div(num_rows, MAX_ROWS);
+  for (long i = 0; i < blocks; i++) {
+    long first = i * num_rows / blocks, last = (i + 1) * num_rows / blocks;
+    for (long r = first; r < last; r++)
+      memcpy(to + r * linear->padded, linear->bias, (size_t)linear->padded * sizeof(float));
+    multiply_panels((int)(last - first), linear->panels, to + first * linear->padded, linear->padded, PANEL,
+                    rows + first * stride, stride, linear->K, linear->packed, linear->K * PANEL);
+  }
+}
+
+/* Streams first..first+n of a run, with the room their thread works in. */
+typedef struct {
+  const Run *run;
+  const Network *network;
+  long first, n, most_steps;
+  int64_t *ids;          /* (most_steps, n) */
+  float *hidden, *cells; /* (most_steps + 1, n, H) */
+  float *x;              /* (most_steps, n, (G*H)') */
+  float *saved;          /* (n, 4*H) */
+  float *logits;         /* (MAX_ROWS, V') */
+  double *weights;       /* (V,) to draw */
+  int64_t *ranked;       /* (V,) to draw */
+} Part;
+
+static long part_allocate(Part *part) {
+  const Network *network = part->network;
+  long H = network->H, rows = part->most_steps * part->n, lstm = network->cell == LSTM;
+  part->ids = malloc((size_t)rows * sizeof(int64_t));
+  part->hidden = recurrence_new_floats((rows + part->n) * H);
+  part->cells = recurrence_new_floats(lstm ? (rows + part->n) * H : 1);
+  part->x = recurrence_new_floats(network->L > 1 ? rows * network->layers[1].input.padded : 1);
+  part->saved = recurrence_new_floats(part->n * 4 * H);
+  part->logits = recurrence_new_floats(MAX_ROWS * network->output.padded);
+  part->weights = malloc((size_t)network->V * sizeof(double));
+  part->ranked = malloc((size_t)network->V * sizeof(int64_t));
+  return part->ids && part->hidden && part->cells && part->x && part->saved && part->logits && part->weights &&
+         part->ranked;
+}
+
+static void part_free(Part *part) {
+  free(part->ids);
+  free(part->hidden);
+  free(part->cells);
+  free(part->x);
+  free(part->saved);
+  free(part->logits);
+  free(part->weights);
+  free(part->ranked);
+}
+
+/* Takes the streams `steps` further, reading part->ids; the top layer's outputs are then in part->hidden[1:]. */
+static void advance(Part *part, long steps) {
+  const Run *run = part->run;
+  const Network *network = part->network;
+  long H = network->H, nH = part->n * H, lstm = network->cell == LSTM;
+  size_t state_bytes = (size_t)nH * sizeof(float);
+  for (long l = 0; l < network->L; l++) {
+    const Layer *layer = &network->layers[l];
+    long at = (l * run->B + part->first) * H;
+    Window window = layer_window(network, steps, part->n);
+    if (l == 0) {
+      window.x = network->table;
+      window.ids = part->ids;
+    } else {
+      linear_run(&layer->input, part->x, part->hidden + nH, H, steps * part->n);
+      window.x = part->x;
+    }
+    window.hidden = part->hidden;
+    window.cells = part->cells;
+    memcpy(part->hidden, run->hidden + at, state_bytes);
+    if (lstm) memcpy(part->cells, run->cells + at, state_bytes);
+    Job job = recurrence_job(&window);
+    job.num_parts = 1;
+    job.packed = layer->packed;
+    job.bias = layer->bias;
+    job.saved = part->saved;
+    if (l > 0) job.x_stride = layer->input.padded;
+    recurrence_forward_part(&job, 0);
+    memcpy(run->hidden + at, part->hidden + steps * nH, state_bytes);
+    if (lstm) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
+  }
+}
+
+/* ---- scoring ---- */
+
+/* -ln p(target): logits (padded with -inf) are taken from their greatest, the sum of their exps is in float64. */
+static double nats_of(const float *logits, long padded, int64_t target) {
+  vec greatest = load(logits);
+  for (long c = LANES; c < padded; c += LANES) {
+    vec z = load(logits + c);
+    greatest = choose(z > greatest, z, greatest);
+  }
+  float most = greatest[0];
+  for (int i = 1; i < LANES; i++) most = greatest[i] > most ? greatest[i] : most;
+  double sums[LANES] = {0}, sum = 0;
+  for (long c = 0; c < padded; c += LANES) {
+    vec e = exp_vec(load(logits + c) - splat(most));
+    for (int i = 0; i < LANES; i++) sums[i] += (double)e[i];
+  }
+  for (int i = 0; i < LANES; i++) sum += sums[i];
+  return log(sum) + (double)most - (double)logits[target];
+}
+
+/* ---- drawing ---- */
+
+/* Whether symbol a comes before b, the most probable first and lower ids first where they tie. */
+INLINE int ranks_before(const double *p, int64_t a, int64_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); }
+
+static void sift_down(int64_t *heap, long size, long at, const double *p) {
+  for (long child; (child = 2 * at + 1) < size; at = child) {
+    if (child + 1 < size && ranks_before(p, heap[child + 1], heap[child])) child++;
+    if (ranks_before(p, heap[at], heap[child])) return;
+    int64_t swap = heap[at];
+    heap[at] = heap[child];
+    heap[child] = swap;
+  }
+}
+
+static void heap_of_all(int64_t *heap, long V, const double *p) {
+  for (long i = 0; i < V; i++) heap[i] = i;
+  for (long i = V / 2 - 1; i >= 0; i--) sift_down(heap, V, i, p);
+}
+
+static int64_t take_first(int64_t *heap, long *size, const double *p) {
+  int64_t first = heap[0];
+  heap[0] = heap[--*size];
+  sift_down(heap, *size, 0, p);
+  return first;
+}
+
+/* The symbol that a uniform draws, or -1 where the logits are not finite. Same steps as inference/sampling.py. */
+static int64_t draw(const Run *run, const float *logits, long V, const uint8_t *allowed, double uniform, double *p,
+                    int64_t *heap) {
+  int64_t best = -1;
+  for (long v = 0; v < V; v++) {
+    if (allowed && !allowed[v]) continue;
+    if (isnan(logits[v])) return -1;
+    if (best < 0 || logits[v] > logits[best]) best = v;
+  }
+  if (best < 0 || !isfinite(logits[best])) return -1;
+  if (run->temperature == 0) return best;
+  for (long v = 0; v < V; v++)
+    p[v] = allowed && !allowed[v] ? -INFINITY : ((double)logits[v] - (double)logits[best]) / run->temperature;
+  if (run->top_k > 0 && run->top_k < V) {
+    long size = V;
+    double kth = 0;
+    heap_of_all(heap, V, p);
+    for (long k = 0; k < run->top_k; k++) kth = p[take_first(heap, &size, p)];
+    for (long v = 0; v < V; v++)
+      if (p[v] < kth) p[v] = -INFINITY;
+  }
+  double total = 0;
+  for (long v = 0; v < V; v++) total += p[v] = exp(p[v]);
+  if (run->top_p < 1) {
+    /* The slack lets shares such as 0.5 + 0.3 reach 0.8 although their sum in float64 falls short of it. */
+    double wanted = (run->top_p - 1e-12) * total, reached = 0;
+    long size = V;
+    heap_of_all(heap, V, p);
+    reached += p[take_first(heap, &size, p)];
+    while (size > 0 && reached < wanted) reached += p[take_first(heap, &size, p)];
+    for (long i = 0; i < size; i++) p[heap[i]] = 0;
+  }
+  total = 0;
+  double least = run->min_p * p[best];
+  for (long v = 0; v < V; v++) {
+    if (p[v] < least) p[v] = 0;
+    total += p[v];
+  }
+  double point = fmin(uniform * total, nextafter(total, 0)), reached = 0;
+  for (long v = 0; v < V; v++) {
+    reached += p[v];
+    if (reached > point) return v;
+  }
+  return best;
+}
+
+/* ---- a run ---- */
+
+typedef struct {
+  const Run *run;
+  long num_parts;
+  atomic_int status;
+} Task;
+
+static void read_known(Part *part) {
+  const Run *run = part->run;
+  const Network *network = part->network;
+  long n = part->n, V = network->V, padded = network->output.padded, H = network->H;
+  for (long t = 0, steps; t < run->T; t += steps) {
+    steps = min_long(part->most_steps, run->T - t);
+    for (long i = 0; i < steps; i++)
+      memcpy(part->ids + i * n, run->ids + (t + i) * run->B + part->first, (size_t)n * sizeof(int64_t));
+    advance(part, steps);
+    for (long row = 0, rows; row < steps * n; row += rows) {
+      rows = min_long(MAX_ROWS, steps * n - row);
+      linear_run(&network->output, part->logits, part->hidden + (n + row) * H, H, rows);
+      for (long r = 0; r < rows; r++) {
+        long at = (t + (row + r) / n) * run->B + part->first + (row + r) % n;
+        const float *logits = part->logits + r * padded;
+        if (run->nats) run->nats[at] = nats_of(logits, padded, run->targets[at]);
+        if (run->logits) memcpy(run->logits + at * V, logits, (size_t)V * sizeof(float));
+      }
+    }
+  }
+}
+
+static int generate(Part *part) {
+  const Run *run = part->run;
+  const Network *network = part->network;
+  long n = part->n, V = network->V, padded = network->output.padded, H = network->H;
+  memcpy(part->ids, run->ids + part->first, (size_t)n * sizeof(int64_t));
+  for (long t = 0; t < run->T; t++) {
+    advance(part, 1);
+    for (long row = 0, rows; row < n; row += rows) {
+      rows = min_long(MAX_ROWS, n - row);
+      linear_run(&network->output, part->logits, part->hidden + (n + row) * H, H, rows);
+      for (long r = 0; r < rows; r++) {
+        long b = part->first + row + r;
+        const uint8_t *allowed = run->marks ? run->allowed + run->marks[b] * V : NULL;
+        int64_t id = draw(run, part->logits + r * padded, V, allowed, run->uniforms[t * run->B + b], part->weights,
+                          part->ranked);
+        if (id < 0) return BAD_LOGITS;
+        if (run->marks) run->marks[b] = run->transitions[run->marks[b] * V + id];
+        run->drawn[t * run->B + b] = part->ids[row + r] = id;
+      }
+    }
+  }
+  return OK;
+}
+
+static void run_part(void *data, long index) {
+  Task *task = data;
+  const Run *run = task->run;
+  long first = index * run->B / task->num_parts, last = (index + 1) * run->B / task->num_parts;
+  Part part = {.run = run, .network = run->network, .first = first, .n = last - first};
+  part.most_steps = run->drawn ? 1 : min_long(run->T, CHUNK_ROWS / part.n > 1 ? CHUNK_ROWS / part.n : 1);
+  int status = NO_MEMORY;
+  if (part_allocate(&part)) {
+    status = OK;
+    if (run->drawn)
+      status = generate(&part);
+    else
+      read_known(&part);
+  }
+  part_free(&part);
+  if (status != OK) atomic_store(&task->status, status);
+}
+
+int charrnn_network_run(const Run *run) {
+  const Network *network = run->network;
+  for (long i = 0; i < (run->drawn ? 1 : run->T) * run->B; i++)
+    if (run->ids[i] < 0 || run->ids[i] >= network->V) return BAD_ID;
+  for (long i = 0; run->nats && i < run->T * run->B; i++)
+    if (run->targets[i] < 0 || run->targets[i] >= network->V) return BAD_ID;
+  if (run->T == 0 || run->B == 0) return OK;
+  Task task = {.run = run, .num_parts = min_long(run->num_threads, run->B)};
+  team_run(run_part, &task, task.num_parts, task.num_parts);
+  return atomic_load(&task.status);
+}
