@@ -48,7 +48,6 @@ def perplexity(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
             help="Begin anew every N predictions, which is how models of a fixed context are scored.",
             show_default=False,
         ),
@@ -64,8 +63,6 @@ def perplexity(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
-            max=65_536,
             help="Split each text into N streams read side by side, each warmed up on the 512 symbols before "
             "it: faster, and approximate.",
             show_default=False,
@@ -80,9 +77,7 @@ def perplexity(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=1024,
-            help="CPU threads for streams side by side; default: all cores.",
+            help="CPU threads for streams side by side, 1 to 1024; default: all cores.",
             show_default=False,
         ),
     ] = None,
@@ -200,7 +195,8 @@ def _encode_lines(
     """The lines of a text without their ends, their symbols with them, and how many characters are left out."""
     import numpy as np
 
-    from charrnn.text.vocab import UnknownCharacterError, code_points
+    from charrnn.errors import InputError
+    from charrnn.text.vocab import UnknownCharacterError
 
     if vocab.level == "byte":
         rows = b"".join(source.chunks()).split(b"\n")
@@ -212,18 +208,21 @@ def _encode_lines(
     if not shown[-1]:
         shown.pop()
     encoded, num_unknown = [], []
-    for number, line in enumerate(shown, 1):
-        ids, known = vocab.encode_points(code_points(line + ends[number - 1]))
-        if not known.all() and unknown is Unknown.ERROR:
-            first = int(known.argmin())
-            raise UnknownCharacterError(
-                line[first],
-                first,
-                where=f"in {source.name!r}, line {number}, column {first + 1}",
-                remedy="leave unknown characters out with --unknown skip",
-            )
-        encoded.append(ids[known])
-        num_unknown.append(int((~known).sum()))
+    for number, (line, end) in enumerate(zip(shown, ends, strict=False), 1):
+        known = line + end
+        try:
+            ids = vocab.encode(known)
+        except UnknownCharacterError as error:
+            if unknown is Unknown.ERROR:
+                char = known[error.position]
+                raise InputError(
+                    f"unknown character {char!a} (U+{ord(char):04X}) in {source.name!r}, line {number}, column "
+                    f"{error.position + 1}: the model's vocabulary lacks it; --unknown skip leaves such characters out"
+                ) from None
+            known = "".join(symbol for symbol in known if symbol in vocab)
+            ids = vocab.encode(known)
+        encoded.append(ids)
+        num_unknown.append(len(line + end) - len(known))
     return shown, encoded, num_unknown
 
 

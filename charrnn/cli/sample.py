@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def sample(
     model: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False
-        ),
+        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
     ],
     prompt: Annotated[
         str,
@@ -37,39 +35,27 @@ def sample(
         typer.Option(
             "--length",
             "-n",
-            min=0,
-            max=10**12,
-            help="Characters a sample, also for models of bytes; without the prompt.",
+            help="Characters a sample (0 or more), also for models of bytes; the prompt is not counted.",
         ),
     ] = 1000,
     temperature: Annotated[
         float,
-        typer.Option(
-            min=0, max=100, help="Below 1: safer; above: wilder; 0: always the most probable symbol."
-        ),
+        typer.Option(help="Below 1: safer; above: wilder; 0: always the most probable symbol; to 100."),
     ] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(min=0, max=0x110000, help="Draw from the K most probable symbols only; 0: off.")
-    ] = 0,
+    top_k: Annotated[int, typer.Option(help="Draw from the K most probable symbols only; 0: off.")] = 0,
     top_p: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, help="Draw from the fewest symbols that together reach this probability; 1: off."
-        ),
+        typer.Option(help="Draw from the fewest symbols that together reach this probability; above 0 to 1 (off)."),
     ] = 1.0,
     min_p: Annotated[
         float,
         typer.Option(
-            min=0,
-            max=1,
-            help="Draw from symbols at least this share as probable as the most probable; 0: off.",
+            help="Draw from symbols at least this share as probable as the most probable; 0 (off) to 1.",
         ),
     ] = 0.0,
     seed: Annotated[
         int | None,
         typer.Option(
-            min=0,
-            max=2**63 - 1,
             help="The same seed gives the same text; without one each run differs.",
             show_default=False,
         ),
@@ -77,9 +63,7 @@ def sample(
     num_samples: Annotated[
         int,
         typer.Option(
-            min=1,
-            max=100_000,
-            help="How many texts, made side by side; text i is the same whatever their number.",
+            help="How many texts (1 or more), made side by side; text i is the same whatever their number.",
         ),
     ] = 1,
     stop: Annotated[
@@ -92,18 +76,14 @@ def sample(
     ] = None,
     raw: Annotated[
         bool,
-        typer.Option(
-            "--raw", help="Send control characters to a terminal as they are; else they are shown as \\x1b."
-        ),
+        typer.Option("--raw", help="Send control characters to a terminal as they are; else they are shown as \\x1b."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, with the prompt and the continuations apart.")
     ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=1024, help="CPU threads for many samples; default: all cores.", show_default=False
-        ),
+        typer.Option(help="CPU threads for many samples, 1 to 1024; default: all cores.", show_default=False),
     ] = None,
 ) -> None:
     """Write new text with a model.
@@ -214,9 +194,7 @@ def _typed(text: str, *, option: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise SettingsError(
-            f"{option} is {inert(text)!r}, which is not valid UTF-8; give it as UTF-8 text"
-        ) from None
+        raise SettingsError(f"{option} is {inert(text)!r}, which is not valid UTF-8; give it as UTF-8 text") from None
     return text
 
 

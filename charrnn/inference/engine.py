@@ -3,18 +3,25 @@
 Legend: T time steps, B streams, E embedding size, H hidden units, G gates, V symbols, L layers.
 """
 
+import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import SettingsError
 from charrnn.inference.sampling import SamplingSettings, choose
 from charrnn.models import cells
 from charrnn.models.settings import ModelSettings
 from charrnn.text.utf8 import ALLOWED, TRANSITIONS
 
+if TYPE_CHECKING:
+    from charrnn.models.native.network import NativeNetwork
+
 Array = NDArray[Any]
+
+MAX_THREADS = 1024
 
 _LOGITS_AT_ONCE = 1 << 20  # at most this many logits are held while scoring, whatever T, B and V are
 
@@ -211,13 +218,76 @@ class NumpyEngine:
         return nats.reshape(num_steps, num_streams), State(hidden, cell)
 
 
+class NativeEngine:
+    """The compiled kernels of ``models/native`` as an engine.
+
+    Args:
+        network: the kernels with a model's weights.
+    """
+
+    def __init__(self, network: "NativeNetwork") -> None:
+        self.settings = network.settings
+        self._network = network
+        self._utf8 = (TRANSITIONS, ALLOWED.view(np.uint8))
+
+    def zero_state(self, num_streams: int) -> State:
+        """The state at the start of a text."""
+        return State(*self._network.zero_state(num_streams))
+
+    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+        """Logits (B, V) of what follows ``ids`` (B,), and the state after reading them."""
+        logits, after = self._network.step(ids, state)
+        return logits, State(*after)
+
+    def score(self, ids: Array, targets: Array, state: State) -> tuple[Array, State]:
+        """-ln p(targets[t]), (T, B) float64, having read ``ids[:t + 1]`` (T, B); and the state after all."""
+        nats, after = self._network.score(ids, targets, state)
+        return nats, State(*after)
+
+    def generate(
+        self,
+        ids: Array,
+        state: State,
+        *,
+        uniforms: Array,
+        sampling: SamplingSettings,
+        marks: Array | None = None,
+    ) -> Generated:
+        """Symbols drawn one after the other, each the next one's input; see ``Engine.generate``."""
+        from charrnn.models.native.network import Automaton
+
+        drawn, after, marks = self._network.generate(
+            ids,
+            state,
+            uniforms=uniforms,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            automaton=None if marks is None else Automaton(*self._utf8),
+            marks=marks,
+        )
+        return Generated(drawn, State(*after), marks)
+
+
 def open_engine(settings: ModelSettings, weights: Mapping[str, Array], *, num_threads: int | None = None) -> Engine:
     """The fastest engine this machine has: compiled kernels where they can be had, else numpy.
 
     Args:
         settings: shape of the model.
         weights: float32, by the names of ``settings.parameter_shapes()``.
-        num_threads: CPU threads for many streams; none: as many as there are cores.
+        num_threads: CPU threads for many streams, 1 to 1024; none: as many as there are cores.
+
+    Raises:
+        SettingsError: num_threads is out of range.
     """
-    del num_threads
-    return NumpyEngine(settings, weights)
+    from charrnn.models.native.build import library
+    from charrnn.models.native.network import NativeNetwork
+
+    if num_threads is None:
+        num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    elif type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+        raise SettingsError(f"threads is {num_threads!r}; it must be a whole number from 1 to {MAX_THREADS:,}")
+    if library() is None:
+        return NumpyEngine(settings, weights)
+    return NativeEngine(NativeNetwork(settings, weights, num_threads=num_threads))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import SettingsError
+from charrnn.errors import InputError, SettingsError
 from charrnn.inference.engine import Engine
 from charrnn.text.vocab import Vocab
 from charrnn.units import ZERO_SCORE, Score
@@ -28,6 +28,7 @@ Array = NDArray[Any]
 
 WINDOW = 1024
 WARM_UP = 512
+MAX_STREAMS = 65_536
 
 _STREAMS_AT_ONCE = 64
 
@@ -38,11 +39,31 @@ class _Stretch(NamedTuple):
     end: int  # one past the last target
 
 
+class SymbolSize:
+    """What the symbols of a vocabulary count for: characters and UTF-8 bytes.
+
+    Where symbols are bytes, a character counts at its first byte.
+
+    Attributes:
+        num_chars: (V,) characters.
+        num_bytes: (V,) UTF-8 bytes.
+    """
+
+    def __init__(self, vocab: Vocab) -> None:
+        if vocab.level == "byte":
+            self.num_chars = ((np.arange(256) & 0xC0) != 0x80).astype(np.int64)  # all but 10xxxxxx, which continue
+            self.num_bytes = np.ones(256, np.int64)
+        else:
+            code = np.array([ord(symbol) for symbol in vocab.symbols], np.int64)
+            self.num_chars = np.ones(len(code), np.int64)
+            self.num_bytes = 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
+
+
 class _Tally:
     """Sums of one score: float64, by fsum, so that the order and number of parts do not matter."""
 
-    def __init__(self, vocab: Vocab) -> None:
-        self._vocab = vocab
+    def __init__(self, size: SymbolSize) -> None:
+        self._size = size
         self._nats: list[float] = []
         self._squares: list[float] = []
         self._counts = np.zeros(3, np.int64)  # predictions, characters, bytes
@@ -50,9 +71,12 @@ class _Tally:
     def add(self, nats: Array, targets: Array) -> None:
         self._nats.append(math.fsum(nats.tolist()))
         self._squares.append(math.fsum((nats * nats).tolist()))
-        self._counts += (len(targets), *self._vocab.measure(targets))
+        size = self._size
+        self._counts += (len(targets), size.num_chars[targets].sum(), size.num_bytes[targets].sum())
 
     def score(self) -> Score:
+        if not math.isfinite(math.fsum(self._squares)):
+            raise InputError("the model gives probabilities that are not numbers above 0; it cannot score a text")
         num_predictions, num_chars, num_bytes = self._counts.tolist()
         return Score(
             nats=math.fsum(self._nats),
@@ -72,7 +96,7 @@ def score_ids(engine: Engine, ids: Array, *, vocab: Vocab, window: int = WINDOW)
         vocab: their vocabulary.
         window: symbols taken at once, which bounds the memory and changes no result.
     """
-    tally = _Tally(vocab)
+    tally = _Tally(SymbolSize(vocab))
     for nats, targets in iterate_nats(engine, ids, window=window):
         tally.add(nats, targets)
     return tally.score()
@@ -105,7 +129,7 @@ def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> 
     _require_whole("windowed", window)
     last = len(ids) - 1
     stretches = (_Stretch(begin, begin + 1, min(begin + window, last) + 1) for begin in range(0, last, window))
-    tally = _Tally(vocab)
+    tally = _Tally(SymbolSize(vocab))
     for group in _groups(stretches, size=4 * _STREAMS_AT_ONCE):
         for part in _score_stretches(engine, ids, group):
             tally.add(*part)
@@ -126,11 +150,11 @@ def score_streams(engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int,
         num_streams: equal parts of the text.
         warm_up: symbols read before a part to warm the state up.
     """
-    _require_whole("streams", num_streams)
+    _require_whole("streams", num_streams, most=MAX_STREAMS)
     num_predictions = max(len(ids) - 1, 0)
     edges = (1 + num_predictions * part // num_streams for part in range(num_streams + 1))
     stretches = [_Stretch(max(0, first - 1 - warm_up), first, end) for first, end in pairwise(edges) if first < end]
-    tally = _Tally(vocab)
+    tally = _Tally(SymbolSize(vocab))
     for part in _score_stretches(engine, ids, stretches):
         tally.add(*part)
     return tally.score()
@@ -149,6 +173,7 @@ def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list
         vocab: their vocabulary.
     """
     begin = vocab.encode("\n" if "\n" in vocab else "")
+    size = SymbolSize(vocab)
     scores = [ZERO_SCORE] * len(lines)
     # Lines of like length run side by side: the shortest of a batch waits least for the longest.
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
@@ -159,7 +184,7 @@ def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list
             pieces.append(piece)
             stretches.append(_Stretch(at, at + 1, at + len(piece)))
             at += len(piece)
-        tallies = [_Tally(vocab) for _ in chosen]
+        tallies = [_Tally(size) for _ in chosen]
         for column, nats, targets in _score_columns(engine, np.concatenate(pieces), stretches):
             tallies[column].add(nats, targets)
         for i, tally in zip(chosen, tallies, strict=True):
@@ -202,6 +227,6 @@ def _score_columns(engine: Engine, ids: Array, stretches: Sequence[_Stretch]) ->
                 yield column, nats[low:high, column], block[low + 1 : high + 1, column]
 
 
-def _require_whole(name: str, value: int) -> None:
-    if type(value) is not int or value < 1:
-        raise SettingsError(f"{name} is {value!r}; it must be a whole number from 1 up")
+def _require_whole(name: str, value: int, *, most: int = 2**62) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        raise SettingsError(f"{name} is {value!r}; it must be a whole number from 1 to {most:,}")

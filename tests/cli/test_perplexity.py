@@ -72,8 +72,9 @@ def agrees(facts, score):
     assert facts["num_bytes"] == score.num_bytes
     assert facts["num_unknown"] == score.num_unknown
     for key in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity", "standard_error"):
+        value = getattr(score, key)
         # The same float32 engine on both sides; only products of other heights may round otherwise.
-        assert facts[key] == pytest.approx(getattr(score, key), rel=1e-6)
+        assert facts[key] == (None if math.isnan(value) else pytest.approx(value, rel=1e-6))
 
 
 def test_json_gives_each_file_and_the_total(model, text, tmp_path):
@@ -213,10 +214,10 @@ def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--windowed", "0"], b"x>=1"),
-        (["--streams", "0"], b"1<=x<="),
-        (["--unknown", "replace"], b"'error', 'skip'"),
-        (["--threads", "0"], b"1<=x<="),
+        (["--windowed", "0"], b"from 1 to"),
+        (["--streams", "0"], b"from 1 to"),
+        (["--unknown", "replace"], b"skip"),
+        (["--threads", "0"], b"from 1 to"),
         (["--windowed", "9", "--by-line"], b"give one of them"),
         (["--encoding", "klingon"], b"klingon"),
     ],

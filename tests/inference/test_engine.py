@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from charrnn.errors import SettingsError
 from charrnn.inference.engine import NumpyEngine, State, open_engine
 from charrnn.inference.sampling import SamplingSettings
 from charrnn.models.settings import ModelSettings
@@ -201,6 +202,13 @@ def test_the_opened_engine_draws_what_numpy_draws(sampling, weights_of):
 
 
 def test_without_native_kernels_numpy_does_the_work(monkeypatch, weights_of):
-    monkeypatch.setenv("CHARRNN_NATIVE", "0")
+    monkeypatch.setattr("charrnn.models.native.build.library", lambda: None)
     settings = ModelSettings(vocab_size=V, hidden_size=4)
     assert isinstance(open_engine(settings, weights_of(settings), num_threads=1), NumpyEngine)
+
+
+@pytest.mark.parametrize("num_threads", [0, 1025, 1.0])
+def test_a_number_of_threads_out_of_range_is_refused(num_threads, weights_of):
+    settings = ModelSettings(vocab_size=V, hidden_size=4)
+    with pytest.raises(SettingsError, match="from 1 to 1,024"):
+        open_engine(settings, weights_of(settings), num_threads=num_threads)

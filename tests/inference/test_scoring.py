@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from charrnn.errors import SettingsError
+from charrnn.errors import InputError, SettingsError
 from charrnn.inference.engine import NumpyEngine
 from charrnn.inference.scoring import iterate_nats, score_ids, score_lines, score_streams, score_windowed
 from charrnn.models.settings import ModelSettings
@@ -194,7 +194,13 @@ def test_the_right_order_of_words_is_more_probable_than_the_wrong_one():
 @pytest.mark.parametrize("value", [0, -1, 2.0])
 def test_sizes_out_of_range_are_refused(engine_of, value):
     ids = np.array([1, 2])
-    with pytest.raises(SettingsError, match="from 1 up"):
+    with pytest.raises(SettingsError, match="from 1 to"):
         score_windowed(engine_of(), ids, vocab=SEVEN, window=value)
-    with pytest.raises(SettingsError, match="from 1 up"):
+    with pytest.raises(SettingsError, match="from 1 to"):
         score_streams(engine_of(), ids, vocab=SEVEN, num_streams=value)
+
+
+def test_a_model_whose_logits_are_no_numbers_cannot_score(engine_of):
+    engine = engine_of(scale=float("nan"))
+    with pytest.raises(InputError, match="not numbers"):
+        score_ids(engine, np.array([1, 2, 3]), vocab=SEVEN)
