@@ -29,9 +29,7 @@ def ask(**environment: str | None) -> subprocess.Popen[str]:
             variables[key] = value
     root = str(Path(build.__file__).parents[3])
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [root, variables.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, "-c", QUESTION], env=variables, text=True, stdout=subprocess.PIPE
-    )
+    return subprocess.Popen([sys.executable, "-c", QUESTION], env=variables, text=True, stdout=subprocess.PIPE)
 
 
 def answer(process: subprocess.Popen[str]) -> str:
@@ -86,9 +84,7 @@ def test_a_compiler_that_does_not_know_march_native_still_builds(tmp_path: Path)
 
 
 def test_a_failing_compiler_is_named_with_its_message(tmp_path: Path) -> None:
-    compiler = script(
-        tmp_path / "cc", '[ "$1" = --version ] && exit 0\necho "error: no \x1bluck" >&2\nexit 1'
-    )
+    compiler = script(tmp_path / "cc", '[ "$1" = --version ] && exit 0\necho "error: no \x1bluck" >&2\nexit 1')
     said = answer(ask(CC=compiler, XDG_CACHE_HOME=str(tmp_path), HOME=str(tmp_path)))
     assert compiler in said
     assert "no \\x1bluck" in said
@@ -107,9 +103,7 @@ def test_a_compiler_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_a_compiler_the_reason_says_so(tmp_path: Path) -> None:
-    assert (
-        answer(ask(PATH=str(tmp_path), HOME=str(tmp_path))) == "no C compiler (cc, gcc or clang) on the PATH"
-    )
+    assert answer(ask(PATH=str(tmp_path), HOME=str(tmp_path))) == "no C compiler (cc, gcc or clang) on the PATH"
 
 
 def test_a_CC_that_is_no_command_is_named(tmp_path: Path) -> None:

@@ -13,9 +13,7 @@ from torch import Tensor
 from charrnn.models import cells
 from charrnn.models.native import build
 
-pytestmark = pytest.mark.skipif(
-    build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}"
-)
+pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
 
 recurrence = pytest.importorskip("charrnn.models.native.recurrence")
 
@@ -30,7 +28,7 @@ SIZES = [  # T, B, H, V: ones; less than a vector; more than a panel; more rows 
 ]
 NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
-# Sums of up to T * B * G * H products of float32 values around 1, each rounded to 6e-8, compared by the largest entry.
+# Sums of up to T * B * G * H float32 products of values around 1, each rounded to 6e-8, by the largest entry.
 TOLERANCE = 1e-5
 # bfloat16 keeps 8 bits: each factor is off by up to 2^-9, and the state carries it through T steps.
 BF16_TOLERANCE = 4e-2
@@ -38,9 +36,7 @@ BF16_TOLERANCE = 4e-2
 Tensors = dict[str, Tensor | None]
 
 
-def leaves(
-    cell: str, sizes: tuple[int, int, int, int], *, by_id: bool, bias: bool
-) -> tuple[Tensors, Tensor | None]:
+def leaves(cell: str, sizes: tuple[int, int, int, int], *, by_id: bool, bias: bool) -> tuple[Tensors, Tensor | None]:
     """Random inputs, state and weights of a layer in float32, and ids where they are asked for."""
     steps, batch, size, vocab = sizes
     torch.manual_seed(steps * 1000 + batch * 100 + size)
@@ -93,11 +89,7 @@ def native(
 
 def results(outputs: tuple[Tensor, Tensor, Tensor | None], given: Tensors) -> dict[str, Tensor]:
     """Outputs, last state and the gradients of a fixed weighted sum of all of them."""
-    named = {
-        name: value
-        for name, value in zip(("outputs", "h_T", "c_T"), outputs, strict=True)
-        if value is not None
-    }
+    named = {name: value for name, value in zip(("outputs", "h_T", "c_T"), outputs, strict=True) if value is not None}
     torch.manual_seed(1)
     weighted = sum((value * torch.randn(value.shape).to(value.dtype)).sum() for value in named.values())
     gradients = torch.autograd.grad(weighted, list(given.values()))
@@ -118,9 +110,7 @@ def in_float64(given: Tensors) -> Tensors:
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_outputs_state_and_gradients_equal_the_equations(
-    cell: str, reset: str, sizes: tuple[int, ...]
-) -> None:
+def test_outputs_state_and_gradients_equal_the_equations(cell: str, reset: str, sizes: tuple[int, ...]) -> None:
     for by_id, bias, num_threads in itertools.product((False, True), (False, True), (1, 2, 5)):
         given, ids = leaves(cell, sizes, by_id=by_id, bias=bias)
         double = in_float64(given)
@@ -217,9 +207,7 @@ def test_a_tensor_of_the_wrong_shape_or_type_is_refused() -> None:
     given, ids = leaves("gru", (3, 2, 4, 7), by_id=True, bias=True)
     for name in given:
         with pytest.raises(RuntimeError):
-            native(
-                "gru", "after", given | {name: given[name][:-1] if name != "x" else given[name][:, :-1]}, ids
-            )
+            native("gru", "after", given | {name: given[name][:-1] if name != "x" else given[name][:, :-1]}, ids)
         with pytest.raises(RuntimeError):
             native("gru", "after", given | {name: given[name].double()}, ids)
 
@@ -227,9 +215,7 @@ def test_a_tensor_of_the_wrong_shape_or_type_is_refused() -> None:
 def test_tensors_that_are_not_contiguous_are_read_right() -> None:
     given, ids = leaves("gru", (3, 2, 4, 7), by_id=False, bias=True)
     expected, _, _ = native("gru", "after", given, ids)
-    turned = {
-        name: tensor.detach().t().contiguous().t() for name, tensor in given.items() if tensor.dim() == 2
-    }
+    turned = {name: tensor.detach().t().contiguous().t() for name, tensor in given.items() if tensor.dim() == 2}
     turned["x"] = given["x"].detach().transpose(0, 1).contiguous().transpose(0, 1)
     assert torch.equal(native("gru", "after", given | turned, ids)[0], expected)
 
@@ -241,16 +227,12 @@ def test_every_width_of_vector_gives_the_same_numbers(
     if platform.machine() != "x86_64":
         pytest.skip("the widths are those of x86-64")
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    needed = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "cooperlake": "avx512_bf16"}[
-        target
-    ]
+    needed = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl", "cooperlake": "avx512_bf16"}[target]
     if needed not in flags:
         pytest.skip(f"this processor lacks {needed}")
     path = tmp_path / "kernels.so"
     try:
-        build.compile_library(
-            path, flags=(*build.FLAGS, f"-march={target}"), command=build.compiler_command()
-        )
+        build.compile_library(path, flags=(*build.FLAGS, f"-march={target}"), command=build.compiler_command())
     except subprocess.SubprocessError:
         pytest.skip(f"this compiler does not know {target}")
     library = ctypes.CDLL(str(path))
@@ -271,6 +253,7 @@ def test_every_width_of_vector_gives_the_same_numbers(
 SANITIZED = r"""
 #include <stdio.h>
 #include "recurrence.c"
+#include "network.c"
 #include "team.c"
 
 static float *filled(long count, float scale) {
@@ -279,32 +262,89 @@ static float *filled(long count, float scale) {
   return values;
 }
 
+static int64_t *numbered(long count, long V) {
+  int64_t *ids = malloc((size_t)count * sizeof(int64_t));
+  for (long i = 0; i < count; i++) ids[i] = i % V;
+  return ids;
+}
+
+static int window(int bf16, int cell, long T, long B, long H, long V, int num_threads, int by_id) {
+  long rows = NUM_GATES[cell] * H, N = T * B, BH = B * H;
+  int64_t *ids = numbered(N, V);
+  float *table = filled(V * rows, 0), *bias = filled(rows, 0);
+  Window w = {.cell = cell, .T = T, .B = B, .H = H, .V = V, .num_threads = num_threads, .precision = bf16};
+  w.x = filled((by_id ? V : N) * rows, 1);
+  w.ids = by_id ? ids : NULL;
+  w.weight_hh = filled(rows * H, 0.3f);
+  w.bias_hh = filled(rows, 1);
+  w.hidden = filled((T + 1) * BH, 1);
+  w.cells = filled((T + 1) * BH, 1);
+  w.saved = filled(N * NUM_SAVED[cell] * H + 1, 1);
+  w.grad_outputs = filled(N * H, 1);
+  w.grad_hidden = filled(BH, 1);
+  w.grad_cells = filled(BH, 1);
+  w.grad_x = filled(N * rows, 1);
+  w.grad_new = filled(N * H, 1);
+  w.grad_table = by_id ? table : NULL;
+  w.grad_bias = bias;
+  w.grad_weight = filled(rows * H, 1);
+  int bad = charrnn_forward(&w) || charrnn_backward(&w);
+  for (long i = 0; i < BH; i++) bad = bad || !(w.grad_hidden[i] < 1e6f);
+  const void *all[] = {w.x, ids, w.weight_hh, w.bias_hh, w.hidden, w.cells, w.saved, w.grad_outputs,
+                       w.grad_hidden, w.grad_cells, w.grad_x, w.grad_new, table, bias, w.grad_weight};
+  for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
+  return bad;
+}
+
+static int network(int cell, long T, long B, long H, long V, int num_threads) {
+  long rows = NUM_GATES[cell] * H, L = 2;
+  float *table = filled(V * rows, 1), *square = filled(rows * H, 0.3f), *bias = filled(rows, 1);
+  float *out = filled(V * H, 1), *bias_out = filled(V, 1);
+  const float *squares[] = {square, square}, *biases[] = {bias, bias};
+  Weights w = {cell, L, H, V, table, squares, squares, biases, biases, out, bias_out};
+  void *handle = charrnn_network_new(&w);
+  Run run = {.network = handle, .T = T, .B = B, .num_threads = num_threads};
+  int64_t *ids = numbered(T * B, V), *drawn = malloc((size_t)(T * B) * sizeof(int64_t));
+  double *nats = malloc((size_t)(T * B) * sizeof(double)), *uniforms = malloc((size_t)(T * B) * sizeof(double));
+  uint8_t *follows = calloc((size_t)V, 1), *allowed = malloc((size_t)V), *marks = calloc((size_t)B, 1);
+  memset(allowed, 1, (size_t)V);
+  for (long i = 0; i < T * B; i++) uniforms[i] = (double)(i % 7) / 7;
+  run.ids = ids;
+  run.targets = ids;
+  run.hidden = filled(L * B * H, 1);
+  run.cells = filled(L * B * H, 1);
+  run.logits = filled(T * B * V, 1);
+  run.nats = nats;
+  int bad = handle == NULL || charrnn_network_run(&run);
+  run.nats = NULL;
+  run.drawn = drawn;
+  run.uniforms = uniforms;
+  run.temperature = 0.9;
+  run.top_k = 3;
+  run.top_p = 0.8;
+  run.min_p = 0.01;
+  run.transitions = follows;
+  run.allowed = allowed;
+  run.marks = marks;
+  bad = bad || charrnn_network_run(&run);
+  for (long i = 0; i < T * B; i++) bad = bad || drawn[i] < 0 || drawn[i] >= V || !(nats[i] >= -1e-6);
+  charrnn_network_free(handle);
+  const void *all[] = {table, square, bias, out, bias_out, ids, drawn, nats, uniforms, follows, allowed, marks,
+                       run.hidden, run.cells, run.logits};
+  for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
+  return bad;
+}
+
 int main(void) {
   long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {2, 18, 33, 4}, {2, 5, 64, 3}};
-  for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)
-    for (int cell = RNN; cell <= GRU_BEFORE; cell++)
-      for (int s = 0; s < 4; s++)
-        for (int by_id = 0; by_id < 2; by_id++) {
-          long T = sizes[s][0], B = sizes[s][1], H = sizes[s][2], V = sizes[s][3], N = T * B;
-          long rows = NUM_GATES[cell] * H;
-          int64_t *ids = malloc((size_t)N * sizeof(int64_t));
-          for (long i = 0; i < N; i++) ids[i] = i % V;
-          float *table = calloc((size_t)(V * rows), sizeof(float)), *bias = calloc((size_t)rows, sizeof(float));
-          Window w = {.cell = cell, .T = T, .B = B, .H = H, .V = V, .num_threads = 1 + s, .precision = bf16,
-                      .x = filled((by_id ? V : N) * rows, 1), .ids = by_id ? ids : NULL,
-                      .weight_hh = filled(rows * H, 0.3f), .bias_hh = filled(rows, 1),
-                      .hidden = filled((T + 1) * B * H, 1), .cells = filled((T + 1) * B * H, 1),
-                      .saved = filled(N * NUM_SAVED[cell] * H + 1, 1), .grad_outputs = filled(N * H, 1),
-                      .grad_hidden = filled(B * H, 1), .grad_cells = filled(B * H, 1), .grad_x = filled(N * rows, 1),
-                      .grad_new = filled(N * H, 1), .grad_table = by_id ? table : NULL, .grad_bias = bias,
-                      .grad_weight = filled(rows * H, 1)};
-          if (charrnn_forward(&w) || charrnn_backward(&w)) return 1;
-          for (long i = 0; i < B * H; i++)
-            if (!(w.grad_hidden[i] < 1e6f)) return 2;
-          const void *all[] = {w.x, ids, w.weight_hh, w.bias_hh, w.hidden, w.cells, w.saved, w.grad_outputs,
-                               w.grad_hidden, w.grad_cells, w.grad_x, w.grad_new, table, bias, w.grad_weight};
-          for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
-        }
+  for (int cell = RNN; cell <= GRU_BEFORE; cell++)
+    for (int s = 0; s < 4; s++) {
+      long *z = sizes[s];
+      for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)
+        for (int by_id = 0; by_id < 2; by_id++)
+          if (window(bf16, cell, z[0], z[1], z[2], z[3], 1 + s, by_id)) return 1;
+      if (network(cell, z[0], z[1], z[2], z[3], 1 + s)) return 2;
+    }
   puts("clean");
   return 0;
 }
@@ -313,9 +353,7 @@ int main(void) {
 
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 @pytest.mark.parametrize("target", [(), ("-march=native",)], ids=["baseline", "native"])
-def test_the_kernels_are_clean_under_sanitizers(
-    tmp_path: Path, target: tuple[str, ...], sanitizers: str
-) -> None:
+def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[str, ...], sanitizers: str) -> None:
     source, program = tmp_path / "driver.c", tmp_path / "driver"
     command = [*build.compiler_command(), "-O1", "-g", "-std=gnu11", "-pthread", f"-fsanitize={sanitizers}"]
     command += ["-fno-sanitize-recover=all", *target, "-I", str(Path(build.__file__).parent)]
@@ -324,9 +362,7 @@ def test_the_kernels_are_clean_under_sanitizers(
         if subprocess.run(step, capture_output=True, timeout=120).returncode != 0:
             pytest.skip(f"no working -fsanitize={sanitizers} here")
     source.write_text(SANITIZED)
-    subprocess.run(
-        [*command, str(source), "-o", str(program), "-lm"], check=True, capture_output=True, timeout=120
-    )
+    subprocess.run([*command, str(source), "-o", str(program), "-lm"], check=True, capture_output=True, timeout=120)
     done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
     assert done.stdout == "clean\n"

@@ -1,0 +1,274 @@
+"""The whole network in C against the equations in float64, and its draws against the words that define them."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.errors import InputError
+from charrnn.models import cells
+from charrnn.models.native import build
+from charrnn.models.settings import ModelSettings
+
+pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
+
+network = pytest.importorskip("charrnn.models.native.network")
+
+Array = np.ndarray[Any, Any]
+
+CELLS = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
+# float32 products of up to 70 terms around 1, carried through up to 17 steps; logits and nats are up to 10.
+TOLERANCE = 2e-5
+
+
+def model(cell: str, reset: str, *, layers: int = 2, size: int = 4, vocab: int = 7, **more: Any) -> ModelSettings:
+    return ModelSettings(
+        vocab_size=vocab, cell=cell, reset=reset, num_layers=layers, hidden_size=size, embedding_size=5, **more
+    )
+
+
+def random_weights(settings: ModelSettings, *, scale: float = 1.0) -> dict[str, Array]:
+    random = np.random.default_rng(settings.hidden_size)
+    return {
+        name: (scale * random.standard_normal(shape) / np.sqrt(shape[-1] if len(shape) > 1 else 4)).astype(np.float32)
+        for name, shape in settings.parameter_shapes().items()
+    }
+
+
+def equations(settings: ModelSettings, weights: dict[str, Array], ids: Array, state: Any) -> tuple[Array, Any]:
+    """Logits (T, B, V) and last state, in float64."""
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+    hidden, cell = (np.array(part, np.float64) for part in state)
+    logits = []
+    for row in ids:
+        below = w.get("embedding.weight", np.eye(settings.vocab_size))[row]
+        for i in range(settings.num_layers):
+            x = below @ w[f"layers.{i}.weight_ih"].T + w.get(f"layers.{i}.bias_ih", 0)
+            args = w[f"layers.{i}.weight_hh"], w.get(f"layers.{i}.bias_hh", np.zeros(1)), np.tanh
+            if settings.cell == "lstm":
+                hidden[i], cell[i] = cells.lstm_step(x, hidden[i], cell[i], *args)
+            elif settings.cell == "rnn":
+                hidden[i] = cells.rnn_step(x, hidden[i], *args)
+            elif settings.reset == "after":
+                hidden[i] = cells.gru_step(x, hidden[i], *args)
+            else:
+                size = settings.hidden_size
+                bias = np.broadcast_to(args[1], (3 * size,))
+                hidden[i] = cells.gru_before_step(x, hidden[i], args[0], bias, np.tanh)
+            below = hidden[i]
+        logits.append(below @ w["output.weight"].T + w.get("output.bias", 0))
+    return np.array(logits), (hidden, cell)
+
+
+def nats_of(logits: Array, targets: Array) -> Array:
+    z = logits - logits.max(-1, keepdims=True)
+    return np.log(np.exp(z).sum(-1)) - np.take_along_axis(z, targets[..., None], -1)[..., 0]
+
+
+def random_state(engine: Any, num_streams: int) -> Any:
+    random = np.random.default_rng(3)
+    return tuple(
+        (random.standard_normal(part.shape) * 0.5).astype(np.float32) for part in engine.zero_state(num_streams)
+    )
+
+
+def near(found: Any, expected: Any) -> bool:
+    return all(
+        a.shape == b.shape and (not a.size or np.abs(a - b).max() <= TOLERANCE)
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("cell", "reset"), CELLS)
+def test_steps_and_scores_equal_the_equations(cell: str, reset: str) -> None:
+    for layers, size, vocab, streams, steps in [
+        (2, 4, 7, 2, 3),
+        (1, 33, 40, 3, 17),
+        (3, 70, 5, 14, 6),
+        (1, 1, 1, 1, 1),
+    ]:
+        for kind, bias in itertools.product(("one-hot", "embedding"), (True, False)):
+            settings = model(cell, reset, layers=layers, size=size, vocab=vocab, input=kind, bias=bias)
+            weights = random_weights(settings)
+            random = np.random.default_rng(1)
+            ids, targets = random.integers(vocab, size=(2, steps, streams))
+            for num_threads in (1, 3):
+                engine = network.NativeNetwork(settings, weights, num_threads=num_threads)
+                state = random_state(engine, streams)
+                logits, last = equations(settings, weights, ids, state)
+                nats, after = engine.score(ids, targets, state)
+                assert nats.dtype == np.float64
+                assert near((nats, *after), (nats_of(logits, targets), *last))
+                first, _ = engine.step(ids[0], state)
+                assert near((first,), (logits[0],))
+
+
+def test_neither_neighbours_nor_grouping_nor_threads_change_a_bit() -> None:
+    for cell, reset in CELLS:
+        settings = model(cell, reset, size=37, vocab=41)
+        weights = random_weights(settings)
+        engine = network.NativeNetwork(settings, weights)
+        ids = np.random.default_rng(2).integers(41, size=(70, 5))
+        state = random_state(engine, 5)
+        nats, (hidden, _) = engine.score(ids, ids, state)
+        threaded = network.NativeNetwork(settings, weights, num_threads=4).score(ids, ids, state)[0]
+        assert np.array_equal(threaded, nats)
+        for stream in range(5):
+            alone = tuple(part[:, stream : stream + 1] for part in state)
+            column = ids[:, stream : stream + 1]
+            first, alone = engine.score(column[:11], column[:11], alone)
+            second, alone = engine.score(column[11:], column[11:], alone)
+            assert np.array_equal(np.concatenate([first, second])[:, 0], nats[:, stream])
+            assert np.array_equal(alone[0][:, 0], hidden[:, stream])
+
+
+def narrowed(logits: Array, *, temperature: float, top_k: int, top_p: float, min_p: float) -> Array:
+    """The probabilities as the words define them, symbol by symbol."""
+    z = [value / temperature for value in logits.tolist()]
+    kept = [value >= sorted(z, reverse=True)[min(top_k, len(z)) - 1] for value in z] if top_k else [True] * len(z)
+    p = [np.exp(value - max(z)) if keep else 0.0 for value, keep in zip(z, kept, strict=True)]
+    p = [value / sum(p) for value in p]
+    if top_p < 1:
+        reached, nucleus = 0.0, set()
+        for symbol in sorted(range(len(p)), key=lambda symbol: (-p[symbol], symbol)):
+            nucleus.add(symbol)
+            reached += p[symbol]
+            if reached >= top_p - 1e-12:
+                break
+        p = [value if symbol in nucleus else 0.0 for symbol, value in enumerate(p)]
+    p = [value if value >= min_p * max(p) else 0.0 for value in p]
+    return np.array(p) / sum(p)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 0.5},
+        {"top_k": 3},
+        {"top_p": 0.6},
+        {"min_p": 0.3},
+        {"temperature": 1.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1},
+        {"top_k": 100},
+    ],
+    ids=str,
+)
+def test_each_draw_inverts_the_distribution_at_its_uniform(options: dict[str, float]) -> None:
+    settings = model("gru", "after")
+    engine = network.NativeNetwork(settings, random_weights(settings, scale=2.0), num_threads=2)
+    state, ids = engine.zero_state(3), np.array([0, 3, 6])
+    uniforms = np.random.default_rng(5).random((20, 3))
+    drawn, after, marks = engine.generate(ids, state, uniforms=uniforms, **options)
+    assert marks is None
+    full = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0} | options
+    for row, uniform in zip(drawn, uniforms, strict=True):
+        logits, state = engine.step(ids, state)
+        for stream in range(3):
+            cumulative = np.cumsum(narrowed(logits[stream].astype(np.float64), **full))
+            # A uniform within a rounding of a boundary could fall to either side; none of these does.
+            assert np.abs(cumulative - uniform[stream]).min() > 1e-9
+            assert row[stream] == (cumulative <= uniform[stream]).sum()
+        ids = row
+    assert all(np.array_equal(a, b) for a, b in zip(after, state, strict=True))
+
+
+def tied_network(bias: list[float]) -> Any:
+    """A model whose logits are its output's bias, whatever it reads."""
+    settings = model("rnn", "after", layers=1, vocab=len(bias))
+    weights = {name: np.zeros(shape, np.float32) for name, shape in settings.parameter_shapes().items()}
+    weights["output.bias"] = np.array(bias, np.float32)
+    return network.NativeNetwork(settings, weights)
+
+
+def drawable(engine: Any, **options: float) -> set[int]:
+    """All symbols that some uniform of a fine grid draws."""
+    uniforms = np.linspace(0, 1, 4096, endpoint=False)[None]
+    ids = np.zeros(4096, np.int64)
+    drawn, _, _ = engine.generate(ids, engine.zero_state(4096), uniforms=uniforms, **options)
+    return set(drawn.ravel().tolist())
+
+
+def test_at_temperature_0_the_lowest_id_of_ties_is_taken() -> None:
+    assert drawable(tied_network([1.0, 3.0, 0.0, 3.0]), temperature=0.0) == {1}
+
+
+def test_top_k_keeps_all_that_tie_with_the_kth() -> None:
+    assert drawable(tied_network([2.0, 1.0, 1.0, 0.0]), top_k=2) == {0, 1, 2}
+
+
+def test_top_p_takes_lower_ids_first_where_symbols_tie() -> None:
+    assert drawable(tied_network([0.0, 0.0, 0.0, 0.0]), top_p=0.5) == {0, 1}
+
+
+def test_min_p_drops_what_is_below_its_share_of_the_most_probable() -> None:
+    log = np.log([0.5, 0.3, 0.15, 0.05]).tolist()
+    assert drawable(tied_network(log), min_p=0.2) == {0, 1, 2}
+
+
+def test_a_uniform_just_below_1_draws_the_last_symbol_possible() -> None:
+    engine = tied_network([0.0, 1.0, -1.0, -np.inf])
+    drawn, _, _ = engine.generate(
+        np.zeros(1, np.int64), engine.zero_state(1), uniforms=np.array([[np.nextafter(1.0, 0)]])
+    )
+    assert drawn[0, 0] == 2
+
+
+def test_only_symbols_that_the_automaton_allows_are_drawn() -> None:
+    # Symbols 0 and 1 take turns; 2 may follow nothing.
+    automaton = network.Automaton(
+        transitions=np.array([[1, 2, 2], [2, 0, 2], [2, 2, 2]], np.uint8),
+        allowed=np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], bool),
+    )
+    engine = tied_network([0.0, 0.0, 9.0])
+    drawn, _, marks = engine.generate(
+        np.zeros(2, np.int64),
+        engine.zero_state(2),
+        uniforms=np.full((5, 2), 0.9),
+        automaton=automaton,
+        marks=np.array([0, 1]),
+    )
+    assert drawn.T.tolist() == [[0, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
+    assert marks.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused_and_scored_as_nan(value: float) -> None:
+    engine = tied_network([0.0, value, 1.0])
+    ids, state = np.zeros(1, np.int64), engine.zero_state(1)
+    for temperature in (0.0, 1.0):
+        with pytest.raises(InputError, match="not finite"):
+            engine.generate(ids, state, uniforms=np.full((1, 1), 0.5), temperature=temperature)
+    nats, _ = engine.score(ids[None], ids[None], state)
+    assert not np.isfinite(nats).any()
+
+
+def test_an_id_outside_the_vocabulary_is_refused() -> None:
+    engine = tied_network([0.0, 1.0])
+    state, good = engine.zero_state(1), np.zeros((1, 1), np.int64)
+    for bad in (-1, 2):
+        with pytest.raises(InputError, match="2 symbols"):
+            engine.score(good + bad, good, state)
+        with pytest.raises(InputError, match="2 symbols"):
+            engine.score(good, good + bad, state)
+        with pytest.raises(InputError, match="2 symbols"):
+            engine.step(good[0] + bad, state)
+
+
+def test_a_state_or_weight_of_the_wrong_shape_is_refused() -> None:
+    settings = model("lstm", "after")
+    weights = random_weights(settings)
+    engine = network.NativeNetwork(settings, weights)
+    with pytest.raises(InputError, match="state"):
+        engine.step(np.zeros(3, np.int64), engine.zero_state(2))
+    with pytest.raises(InputError, match=r"output\.weight"):
+        network.NativeNetwork(settings, weights | {"output.weight": np.zeros((2, 2), np.float32)})
+
+
+def test_the_given_state_is_left_as_it_was() -> None:
+    settings = model("lstm", "after")
+    engine = network.NativeNetwork(settings, random_weights(settings))
+    state = random_state(engine, 2)
+    before = tuple(part.copy() for part in state)
+    engine.step(np.array([1, 2]), state)
+    assert all(np.array_equal(a, b) for a, b in zip(state, before, strict=True))
