@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from charrnn.models.recurrence import Backend, run_recurrence
+from charrnn.models.dropout import dropout
+from charrnn.models.recurrence import Backend, project, run_recurrence
 from charrnn.models.settings import ModelSettings
 
 
@@ -84,7 +84,7 @@ class CharRNN(nn.Module):
             logits (T, B, V) and the state after the last symbol.
         """
         s = self.settings
-        outputs: Tensor | None = None  # (T, B, H) of the layer below
+        outputs = None  # (T, B, H) of the layer below
         hidden, cell = [], []
         for index, layer in enumerate(self.layers):
             outputs, h, c = run_recurrence(
@@ -100,8 +100,8 @@ class CharRNN(nn.Module):
             hidden.append(h)
             if c is not None:
                 cell.append(c)
-            outputs = F.dropout(outputs, s.dropout, self.training)
-        logits = self.output(outputs)
+            outputs = dropout(outputs, s.dropout) if self.training else outputs
+        logits = project(outputs, self.output.weight, self.output.bias, self.backend)
         return logits, State(torch.stack(hidden), torch.stack(cell) if cell else state.cell)
 
     @torch.no_grad()

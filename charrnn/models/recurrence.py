@@ -79,9 +79,9 @@ def run_recurrence(
 
     table = None
     if below is not None:
-        x = F.linear(below, layer.weight_ih, layer.bias_ih)  # (T, B, G*H)
+        x = project(below, layer.weight_ih, layer.bias_ih, backend)  # (T, B, G*H)
     elif embedding is not None and settings.vocab_size > ids.numel():
-        x = F.linear(F.embedding(ids, embedding), layer.weight_ih, layer.bias_ih)
+        x = project(F.embedding(ids, embedding), layer.weight_ih, layer.bias_ih, backend)
     else:
         rows = layer.weight_ih.T if embedding is None else embedding @ layer.weight_ih.T
         table = rows if layer.bias_ih is None else rows + layer.bias_ih  # (V, G*H)
@@ -102,6 +102,21 @@ def run_recurrence(
             precision=backend.precision,
         )
     return _run_unrolled(layer, settings, x if table is None else F.embedding(ids, table), h, c)
+
+
+def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, backend: Backend) -> Tensor:
+    """W x + b for every step at once, with the factors rounded as ``backend`` says and the sums in float32.
+
+    Args:
+        inputs: (T, B, in).
+        weight: (out, in).
+        bias: (out,) or None.
+        backend: its precision counts on the native path; elsewhere torch's autocast decides.
+    """
+    if backend.path != "native" or backend.precision == "float32":
+        return F.linear(inputs, weight, bias)
+    product = F.linear(inputs.bfloat16(), weight.bfloat16()).to(inputs.dtype)
+    return product if bias is None else product + bias
 
 
 def _run_unrolled(

@@ -1,0 +1,116 @@
+"""A model in one file that needs no other: weights, shape, vocabulary and what is known of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CharRNNError, InputError
+from charrnn.models.settings import ModelSettings
+from charrnn.storage.atomic import write_atomically
+from charrnn.storage.container import TensorEntry, from_bytes, read_bytes, to_bytes
+from charrnn.text.vocab import Vocab
+
+MODEL_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as it is stored.
+
+    Attributes:
+        settings: its shape.
+        vocab: its symbols.
+        weights: float32 arrays, named and shaped as ``settings.parameter_shapes()`` says.
+        facts: scores, corpus and training settings, as plain JSON.
+    """
+
+    settings: ModelSettings
+    vocab: Vocab
+    weights: dict[str, NDArray[np.float32]]
+    facts: dict[str, Any]
+
+
+def write_model(path: Path, model: ModelFile) -> None:
+    """Writes ``model`` so that ``path`` is whole at any instant.
+
+    Raises:
+        OutputError: it could not be written; what was there before still is.
+    """
+    facts = {"settings": model.settings.to_json(), "vocab": model.vocab.to_json(), "facts": model.facts}
+    write_atomically(path, to_bytes(model.weights, facts, kind="model"))
+
+
+def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
+    """The model in a file, or in a run's directory.
+
+    Args:
+        path: model.safetensors under any name, or the directory of a run.
+        allow_nonfinite: whether weights may be NaN or infinite, to inspect a model that went wrong.
+
+    Raises:
+        InputError: there is none, or it is damaged, of another kind, or not usable.
+    """
+    path = Path(path)
+    file = _model_path(path)
+    container = from_bytes(read_bytes(file), kind="model", name=str(file))
+    try:
+        facts = container.facts
+        settings = ModelSettings.from_json(_object(facts, "settings"))
+        vocab = Vocab.from_json(facts.get("vocab"))
+        if vocab.size != settings.vocab_size:
+            raise InputError(f"the vocabulary has {vocab.size} symbols, the model {settings.vocab_size}")
+        expected = {name: ("float32", shape) for name, shape in settings.parameter_shapes().items()}
+        check_entries(container.entries, expected)
+        more = _object(facts, "facts")
+    except CharRNNError as error:
+        raise InputError(f"{str(file)!r} holds no usable model: {error}") from error
+    weights = {name: container.array(name) for name in expected}
+    if not allow_nonfinite:
+        wrong = [name for name, weight in weights.items() if not np.isfinite(weight).all()]
+        if wrong:
+            raise InputError(f"{str(file)!r} holds weights that are not finite ({wrong[0]}); train again")
+    return ModelFile(settings, vocab, weights, more)
+
+
+def check_entries(found: dict[str, TensorEntry], expected: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+    """Makes sure that tensors are just those expected.
+
+    Args:
+        found: tensors of a container.
+        expected: (dtype, shape) by name.
+
+    Raises:
+        InputError: they are not; names the first five differences.
+    """
+    differences = [f"{name} is missing" for name in expected if name not in found]
+    for name, entry in found.items():
+        if name not in expected:
+            differences.append(f"{name[:60]!r} is not part of it")
+        elif (entry.dtype, entry.shape) != expected[name]:
+            dtype, shape = expected[name]
+            differences.append(f"{name} is {entry.dtype} {list(entry.shape)}, not {dtype} {list(shape)}")
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise InputError("; ".join(differences[:5]) + more)
+
+
+def _object(facts: dict[str, Any], key: str) -> dict[str, Any]:
+    value = facts.get(key)
+    if not isinstance(value, dict):
+        raise InputError(f"its facts have no {key}")
+    return value
+
+
+def _model_path(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    file = path / MODEL_NAME
+    if file.exists():
+        return file
+    runs = sorted(child.name for child in path.iterdir() if (child / MODEL_NAME).exists())
+    if runs:
+        raise InputError(f"{str(path)!r} holds runs, not a model; name one of them: {', '.join(runs[:10])}")
+    raise InputError(f"{str(path)!r} holds no {MODEL_NAME}; name a run that charrnn train wrote")

@@ -1,0 +1,69 @@
+"""The state of a run between two updates, in one file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import InputError
+from charrnn.storage.atomic import write_atomically
+from charrnn.storage.container import TensorEntry, from_bytes, read_bytes, to_bytes
+from charrnn.storage.model_file import check_entries
+
+
+@dataclass(frozen=True)
+class TrainingFile:
+    """A run's tensors and facts.
+
+    Attributes:
+        tensors: arrays by name.
+        facts: plain JSON values.
+    """
+
+    tensors: dict[str, NDArray[Any]]
+    facts: dict[str, Any]
+
+    def check(self, path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
+        """Makes sure that the tensors are just those expected, and finite.
+
+        Args:
+            path: what to call the file.
+            expected: (dtype, shape) by name.
+
+        Raises:
+            InputError: they are not.
+        """
+        entries = {name: TensorEntry(a.dtype.name, a.shape, 0, a.nbytes) for name, a in self.tensors.items()}
+        try:
+            check_entries(entries, dict(expected))
+        except InputError as error:
+            raise InputError(f"{str(path)!r} does not fit its own settings: {error}") from error
+        wrong = [name for name, a in self.tensors.items() if not np.isfinite(a).all()]
+        if wrong:
+            raise InputError(f"{str(path)!r} holds values that are not finite ({wrong[0]}); start a new run")
+
+
+def write_training(path: Path, file: TrainingFile) -> None:
+    """Writes ``file`` so that ``path`` is whole at any instant.
+
+    Raises:
+        OutputError: it could not be written; what was there before still is.
+    """
+    write_atomically(path, to_bytes(file.tensors, file.facts, kind="training"))
+
+
+def read_training(path: Path) -> TrainingFile:
+    """The training state at ``path``.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory"
+        )
+    container = from_bytes(read_bytes(path), kind="training", name=str(path))
+    return TrainingFile({name: container.array(name) for name in container.entries}, container.facts)
