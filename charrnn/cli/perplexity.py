@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from charrnn.inference.language_model import LanguageModel
@@ -105,19 +103,14 @@ def perplexity(
     from charrnn.units import ZERO_SCORE
 
     language_model = load(model, num_threads=threads)
-    files: list[dict[str, Any]] = []
-    scores: list[Score] = []
-    for text in texts:
-        if by_line:
-            found = _score_by_line(language_model, text, encoding=encoding, unknown=unknown)
-        else:
-            found = _score_whole(
-                language_model, text, encoding=encoding, unknown=unknown, windowed=windowed, streams=streams
-            )
-        for name, score, lines in found:
-            scores.append(score)
-            files.append({"name": name, **_facts(score)} | ({"lines": lines} if by_line else {}))
-    total = sum(scores, ZERO_SCORE)
+    if by_line:
+        scored = _score_by_line(language_model, texts, encoding=encoding, unknown=unknown)
+    else:
+        scored = _score_whole(
+            language_model, texts, encoding=encoding, unknown=unknown, windowed=windowed, streams=streams
+        )
+    files = [{"name": each.name, **_facts(each.score)} | ({"lines": each.lines} if by_line else {}) for each in scored]
+    total = sum((each.score for each in scored), ZERO_SCORE)
     if not total.num_predictions:
         raise InputError(
             f"nothing to score in {', '.join(repr(file['name']) for file in files)}: the first symbol is given, "
@@ -145,38 +138,50 @@ def perplexity(
 
 def _score_whole(
     model: "LanguageModel",
-    text: str,
+    texts: list[str],
     *,
     encoding: str,
     unknown: Unknown,
     windowed: int | None,
     streams: int | None,
-) -> "Iterator[_Scored]":
-    """Each file that ``text`` names, from its first symbol to its last."""
+) -> "list[_Scored]":
+    """Each file that ``texts`` name, from its first symbol to its last."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
     from dataclasses import replace
 
     from charrnn.inference.scoring import score_ids, score_streams, score_windowed
     from charrnn.text.corpus import encode_text_file
 
-    for encoded in encode_text_file(text, model.vocab, encoding=encoding, unknown=unknown):
+    def score(ids: "NDArray[Any]") -> "Score":
         if windowed is not None:
-            score = score_windowed(model.engine, encoded.ids, vocab=model.vocab, window=windowed)
-        elif streams is not None:
-            score = score_streams(model.engine, encoded.ids, vocab=model.vocab, num_streams=streams)
-        else:
-            score = score_ids(model.engine, encoded.ids, vocab=model.vocab)
-        yield _Scored(encoded.name, replace(score, num_unknown=encoded.num_unknown), [])
+            return score_windowed(model.engine, ids, vocab=model.vocab, window=windowed)
+        if streams is not None:
+            return score_streams(model.engine, ids, vocab=model.vocab, num_streams=streams)
+        return score_ids(model.engine, ids, vocab=model.vocab)
+
+    encoded = [
+        each for text in texts for each in encode_text_file(text, model.vocab, encoding=encoding, unknown=unknown)
+    ]
+    # One exact stream keeps one core busy: several texts go side by side. Many streams share the cores already.
+    with ThreadPoolExecutor((os.cpu_count() or 1) if windowed is streams is None else 1) as pool:
+        scores = list(pool.map(score, (each.ids for each in encoded)))
+    return [
+        _Scored(each.name, replace(score, num_unknown=each.num_unknown), [])
+        for each, score in zip(encoded, scores, strict=True)
+    ]
 
 
-def _score_by_line(model: "LanguageModel", text: str, *, encoding: str, unknown: Unknown) -> "Iterator[_Scored]":
-    """Each file that ``text`` names, line by line."""
+def _score_by_line(model: "LanguageModel", texts: list[str], *, encoding: str, unknown: Unknown) -> "list[_Scored]":
+    """Each file that ``texts`` name, line by line."""
     from dataclasses import replace
 
     from charrnn.inference.scoring import score_lines
     from charrnn.text.source import find_sources
     from charrnn.units import ZERO_SCORE
 
-    for source in find_sources([text], level=model.vocab.level, encoding=encoding).sources:
+    scored = []
+    for source in find_sources(texts, level=model.vocab.level, encoding=encoding).sources:
         shown, ids, num_unknown = _encode_lines(source, model.vocab, encoding=encoding, unknown=unknown)
         scores = [
             replace(score, num_unknown=count)
@@ -186,7 +191,8 @@ def _score_by_line(model: "LanguageModel", text: str, *, encoding: str, unknown:
             {"line": number, "text": line, **_facts(score)}
             for number, (line, score) in enumerate(zip(shown, scores, strict=True), 1)
         ]
-        yield _Scored(source.name, sum(scores, ZERO_SCORE), lines)
+        scored.append(_Scored(source.name, sum(scores, ZERO_SCORE), lines))
+    return scored
 
 
 def _encode_lines(
