@@ -1,0 +1,226 @@
+import hashlib
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from charrnn.errors import InputError, OutputError, SettingsError
+from charrnn.text import catalog
+from charrnn.text.catalog import CATALOG, Entry, gather, gather_entry, join_files
+
+PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on this machine: /play sends the play, /cut half of it, /flood never ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path not in ("/play", "/cut", "/flood"):
+                self.send_error(404)
+                return
+            self.send_response(200)
+            if self.path != "/flood":
+                self.send_header("Content-Length", str(len(PLAY)))
+            self.end_headers()
+            if self.path == "/flood":
+                try:
+                    while True:
+                        self.wfile.write(bytes(4096))
+                except OSError:
+                    return
+            self.wfile.write(PLAY if self.path == "/play" else PLAY[:20])
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = False  # closing waits for the answers under way
+
+    with Server(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def play(url, content=PLAY):
+    return Entry("play", "a play", url=url, sha256=sha256(content))
+
+
+def test_a_download_is_kept_when_it_is_what_was_promised(server, tmp_path):
+    path = gather_entry(play(f"{server}/play"), tmp_path / "new")
+    assert path == tmp_path / "new" / "play.txt"
+    assert path.read_bytes() == PLAY
+    assert [p.name for p in path.parent.iterdir()] == ["play.txt"]
+
+
+@pytest.mark.parametrize(
+    ("where", "content", "word"),
+    [("/play", b"another", "SHA-256"), ("/cut", PLAY, "SHA-256"), ("/none", PLAY, "Not Found")],
+)
+def test_what_is_not_as_promised_is_refused_with_the_way_by_hand(server, tmp_path, where, content, word):
+    entry = play(server + where, content)
+    with pytest.raises(InputError, match=word) as error:
+        gather_entry(entry, tmp_path)
+    for part in (entry.url, entry.sha256, str(tmp_path / "play.txt"), "by hand"):
+        assert part in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_without_end_is_cut_off(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "MAX_DOWNLOAD_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"larger than 10,000 bytes.*by hand"):
+        gather_entry(play(f"{server}/flood"), tmp_path)
+
+
+def test_a_download_that_drips_past_the_deadline_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "DEADLINE_SECONDS", -1.0)
+    with pytest.raises(InputError, match=r"not whole after.*by hand"):
+        gather_entry(play(f"{server}/flood"), tmp_path)
+
+
+def test_without_a_network_the_way_by_hand_is_told(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(InputError, match="Network is unreachable") as error:
+        gather("shakespeare", tmp_path)
+    for part in (CATALOG["shakespeare"].url, CATALOG["shakespeare"].sha256, str(tmp_path / "shakespeare.txt")):
+        assert part in str(error.value)
+
+
+def test_an_address_of_another_kind_is_never_opened(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(PLAY)
+    with pytest.raises(InputError, match="no web address"):
+        gather_entry(play(secret.as_uri()), tmp_path)
+
+
+def test_a_file_placed_by_hand_is_taken_and_a_wrong_one_named(tmp_path):
+    entry = play("http://127.0.0.1:9/never-asked")
+    path = tmp_path / "play.txt"
+    path.write_bytes(PLAY)
+    before = path.stat().st_mtime_ns
+    assert gather_entry(entry, tmp_path) == path
+    assert path.stat().st_mtime_ns == before
+    path.write_bytes(PLAY + b"!")
+    with pytest.raises(InputError, match=f"{sha256(PLAY + b'!')}.*--force"):
+        gather_entry(entry, tmp_path)
+    assert path.read_bytes() == PLAY + b"!"
+
+
+def test_a_gathered_file_is_kept_until_it_is_forced_or_damaged(tmp_path):
+    source = tmp_path / "a.h"
+    source.write_text("int a;\n")
+    entry = Entry("mine", "one file", find=lambda: iter([source]))
+    path = gather_entry(entry, tmp_path / "corpora")
+    source.write_text("int b;\n")
+    gather_entry(entry, tmp_path / "corpora")
+    assert path.read_text() == "int a;\n"
+    gather_entry(entry, tmp_path / "corpora", force=True)
+    assert path.read_text() == "int b;\n"
+    for damaged in (b"", b"\x00\x00"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="--force"):
+            gather_entry(entry, tmp_path / "corpora")
+
+
+def test_where_nothing_is_installed_to_gather_the_other_corpora_are_named(tmp_path):
+    with pytest.raises(InputError, match="python"):
+        gather_entry(Entry("c", "nothing", find=lambda: iter([tmp_path / "missing.h"])), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch):
+    (tmp_path / "a.h").write_text("int a;\n")
+    entry = Entry("mine", "one file", find=lambda: iter([tmp_path / "a.h"]))
+    path = gather_entry(entry, tmp_path / "corpora")
+    (tmp_path / "a.h").write_text("int b;\n")
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        gather_entry(entry, tmp_path / "corpora", force=True)
+    assert path.read_text() == "int a;\n"
+    assert [p.name for p in path.parent.iterdir()] == ["mine.txt"]
+
+
+def test_files_are_joined_once_each_in_an_order_that_names_and_places_do_not_change(tmp_path):
+    contents = [f"int number_{i};\n" for i in range(20)]
+    forward = [tmp_path / f"{i}.h" for i in range(20)]
+    renamed = [tmp_path / f"z{19 - i}.h" for i in range(20)]
+    for paths in (forward, renamed):
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(content)
+    text = join_files(forward)
+    assert sorted(text.decode().splitlines(keepends=True)) == sorted(contents)
+    assert join_files(renamed + forward[::-1]) == text
+
+
+def test_files_are_told_apart_where_the_last_line_has_no_end(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"last line of {name}")
+    assert sorted(join_files([tmp_path / "a", tmp_path / "b"]).splitlines()) == [b"last line of a", b"last line of b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "int é;\n".encode(),
+        b"int a;\r\n",
+        b"int a;\0\n",
+        b"// @generated by a tool\nint a;\n",
+        b"/* Do not edit. */\nint a;\n",
+        b"FOO(1, 2)\n" * 5000,
+        b"",
+    ],
+)
+def test_files_that_teach_little_or_bring_rare_characters_are_left_out(tmp_path, content):
+    (tmp_path / "kept.h").write_text("int kept;\n")
+    (tmp_path / "left.h").write_bytes(content)
+    assert join_files([tmp_path / "kept.h", tmp_path / "left.h"]) == b"int kept;\n"
+
+
+def test_the_size_limit_leaves_out_whole_files(tmp_path):
+    paths = [tmp_path / f"{i}.h" for i in range(9)]
+    for i, path in enumerate(paths):
+        path.write_text(f"int number_{i};\n")  # 14 bytes
+    text = join_files(paths, max_bytes=70)
+    assert len(text.splitlines()) == 5
+    assert len(text) == 70
+
+
+@pytest.mark.parametrize(("name", "word"), [("c", b"#include"), ("python", b"def __init__(self")])
+def test_the_sources_installed_here_give_a_text_worth_training_on(tmp_path, name, word):
+    text = gather(name, tmp_path).read_bytes()
+    assert 100_000 < len(text) <= catalog.MAX_GATHERED_BYTES
+    assert word in text
+    assert len(set(text)) <= 97  # printable ASCII, tab, newline
+    assert text.endswith(b"\n")
+
+
+def test_an_unknown_name_is_refused_with_the_names_there_are(tmp_path):
+    with pytest.raises(SettingsError, match=r"'shakspere'.*c, python, shakespeare"):
+        gather("shakspere", tmp_path)
+
+
+def test_nothing_of_torch_is_imported_to_gather_its_headers(tmp_path):
+    code = (
+        "import sys; from charrnn.text.catalog import gather; gather('c', sys.argv[1]); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
