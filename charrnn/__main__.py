@@ -1,7 +1,6 @@
 """``python -m charrnn`` is the ``charrnn`` command."""
 
 import os
-import sys
 
 
 def main() -> None:
@@ -14,4 +13,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

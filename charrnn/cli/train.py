@@ -31,9 +31,9 @@ def train(
         str | None,
         typer.Option("--name", help="Name of the run; the first text's name by default.", rich_help_panel=_OUTPUT),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", help="Directory that holds runs.", rich_help_panel=_OUTPUT)
-    ] = Path("checkpoints"),
+    out: Annotated[Path, typer.Option("--out", help="Directory that holds runs.", rich_help_panel=_OUTPUT)] = Path(
+        "checkpoints"
+    ),
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show warnings only; print the model's path.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -59,9 +59,7 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="... or in passes over the text.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(help="... or in updates.", show_default=False)] = None,
-    level: Annotated[
-        Literal["char", "byte"], typer.Option(help="What a symbol is.", rich_help_panel=_TEXT)
-    ] = "char",
+    level: Annotated[Literal["char", "byte"], typer.Option(help="What a symbol is.", rich_help_panel=_TEXT)] = "char",
     encoding: Annotated[str, typer.Option(help="Encoding of the texts.", rich_help_panel=_TEXT)] = "utf-8",
     val_fraction: Annotated[
         float, typer.Option(help="Share of the text, at its end, held out for evaluation.", rich_help_panel=_TEXT)
@@ -134,9 +132,7 @@ def train(
     ] = None,
     warmup_steps: Annotated[
         int | None,
-        typer.Option(
-            help="Steps in which the rate rises  [default: 50]", rich_help_panel=_RECIPE, show_default=False
-        ),
+        typer.Option(help="Steps in which the rate rises  [default: 50]", rich_help_panel=_RECIPE, show_default=False),
     ] = None,
     weight_decay: Annotated[
         float | None,
@@ -144,9 +140,7 @@ def train(
     ] = None,
     grad_clip: Annotated[
         float | None,
-        typer.Option(
-            help="Largest norm of the gradient  [default: 1]", rich_help_panel=_RECIPE, show_default=False
-        ),
+        typer.Option(help="Largest norm of the gradient  [default: 1]", rich_help_panel=_RECIPE, show_default=False),
     ] = None,
     averaging: Annotated[
         float | None,
@@ -170,9 +164,7 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            help="Of weights, windows and dropout  [default: 0]", rich_help_panel=_RECIPE, show_default=False
-        ),
+        typer.Option(help="Of weights, windows and dropout  [default: 0]", rich_help_panel=_RECIPE, show_default=False),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.", rich_help_panel=_MACHINE)
@@ -192,7 +184,6 @@ def train(
     (Ctrl-C, SIGTERM) goes on with --resume.
 
     Examples:
-
     charrnn train shakespeare.txt
 
     charrnn train src/ include/ --minutes 15 --cell lstm --hidden-size 512
@@ -307,20 +298,25 @@ def _new_directory(out: Path, name: str | None, files: list[str]) -> Path:
 
 
 def _opening(
-    prepared: "Prepared", placement: "Placement", directory: Path, checkpoint: Any  # noqa: ANN401
+    prepared: "Prepared",
+    placement: "Placement",
+    directory: Path,
+    checkpoint: Any,  # noqa: ANN401
 ) -> list[str]:
     """What is about to happen, in a few lines."""
     task = prepared.task
     shape, recipe, corpus = task.model, task.training, task.corpus
     names = ", ".join(corpus["names"][:3]) + (" ..." if len(corpus["names"]) > 3 else "")
     unit = "bytes" if task.vocab.level == "byte" else "characters"
+    num_learned, num_held_out = len(task.train_ids), len(task.held_out_ids)
+    sizes = f"{num_learned:,} {unit} to learn from, {num_held_out:,} held out, {task.vocab.size} different"
+    steps = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
+    noise = f"dropout {shape.dropout:.2g}, seed {recipe.seed}"
+    machine = f"{placement.device.type}, {placement.signature()['precision']}, {placement.num_threads} threads"
     lines = [
-        f"text:  {names}: {len(task.train_ids):,} {unit} to learn from, {len(task.held_out_ids):,} held out, "
-        f"{task.vocab.size} different",
+        f"text:  {names}: {sizes}",
         f"model: {describe(shape)}: {shape.num_parameters:,} weights; {prepared.reason}",
-        f"train: batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}, "
-        f"dropout {shape.dropout:.2g}, seed {recipe.seed}; on {placement.device.type}, "
-        f"{placement.signature()['precision']}, {placement.num_threads} threads",
+        f"train: {steps}, {noise}; on {machine}",
         f"run:   {directory}",
     ]
     lines += [f"note:  {note}" for note in prepared.notes]
@@ -367,9 +363,12 @@ def _follow(trainer: Any, request: Any, *, quiet: bool, sample: bool) -> "event.
 
 def _short_sample(evaluated: "event.Evaluated") -> str:
     """A few lines by the model as it is now, always from the same seed so that progress shows."""
+    from charrnn.inference.engine import open_engine
     from charrnn.inference.language_model import LanguageModel
 
-    model = LanguageModel(evaluated.model.settings, evaluated.model.vocab, evaluated.model.weights)
+    file = evaluated.model
+    engine = open_engine(file.settings, file.weights, num_threads=1)
+    model = LanguageModel(file.settings, file.vocab, engine=engine)
     return model.sample(length=160, temperature=0.8, seed=0)[0]
 
 

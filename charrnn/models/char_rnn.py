@@ -84,15 +84,16 @@ class CharRNN(nn.Module):
             logits (T, B, V) and the state after the last symbol.
         """
         s = self.settings
-        outputs = None  # (T, B, H) of the layer below
+        outputs = torch.empty(0)  # (T, B, H) of the layer below
         hidden, cell = [], []
         for index, layer in enumerate(self.layers):
+            assert isinstance(layer, RecurrentLayer)  # noqa: S101 - for the type checker
             outputs, h, c = run_recurrence(
                 layer,
                 s,
                 ids=ids,
                 embedding=None if self.embedding is None else self.embedding.weight,
-                below=outputs,
+                below=outputs if index > 0 else None,
                 h=state.hidden[index],
                 c=state.cell[index] if s.cell == "lstm" else None,
                 backend=self.backend,

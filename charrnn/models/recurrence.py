@@ -138,7 +138,7 @@ def _run_fused(
     layer: "RecurrentLayer", settings: ModelSettings, inputs: Tensor, h: Tensor, c: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     has_bias = layer.bias_ih is not None and layer.bias_hh is not None
-    weights = [layer.weight_ih, layer.weight_hh]
+    weights: list[Tensor] = [layer.weight_ih, layer.weight_hh]
     if layer.bias_ih is not None and layer.bias_hh is not None:
         weights += [layer.bias_ih, layer.bias_hh]
     shape = (has_bias, 1, 0.0, layer.training, False, False)  # layers, dropout, training, bidirectional, batch_first

@@ -24,7 +24,10 @@ def run_summary(finished: Finished, directory: Path, model: str, *, num_paramete
     rows = [
         ("model", f"{model}, {num_parameters:,} weights"),
         ("trained", f"{finished.step:,} steps in {clock(finished.seconds)}, {ends[finished.reason]}"),
-        ("held-out loss", f"{best.nats_per_char:.4f} nats/char ± {best.standard_error:.4f} (step {finished.best_step})"),
+        (
+            "held-out loss",
+            f"{best.nats_per_char:.4f} nats/char ± {best.standard_error:.4f} at step {finished.best_step}",
+        ),
         ("", f"{best.bits_per_char:.4f} bits/char, perplexity {best.perplexity:.3f}"),
         ("file", str(directory / "model.safetensors")),
         ("next", f"charrnn sample {directory} --prompt ..."),

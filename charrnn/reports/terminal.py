@@ -15,9 +15,7 @@ from charrnn.errors import ExitCode, OutputError
 
 # C0 but tab and newline, DEL and C1; controls of writing direction, which reorder what is around them; lone
 # surrogates, which no encoding can write.
-_ACTIVE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def inert(text: str) -> str:
@@ -65,6 +63,13 @@ def write_result(text: str, *, raw: bool = False) -> None:
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
+def write_note(text: str) -> None:
+    """Writes a line beside the result, to standard error; silent where that is no terminal."""
+    if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
+        sys.stderr.write(inert(text) + "\n")
+        sys.stderr.flush()
+
+
 def _abandon_stdout() -> None:
     """Sends what is still buffered nowhere: else the interpreter tries again at its end, and complains."""
     with contextlib.suppress(OSError, ValueError):
@@ -110,17 +115,17 @@ def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str) -
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.ROUNDED, show_header=any(headings))
-    width = 1
+    table = Table(box=box.SIMPLE, show_header=any(headings), padding=(0, 1, 0, 0), pad_edge=False)
+    width = 2
     for column, (heading, side) in enumerate(zip(headings, align, strict=True)):
         if side == "l":
             table.add_column(Text(heading), overflow="fold")
-            width += 3 + 12
+            width += 2 + 12
         else:
             # A heading of several words stands in several lines: columns are as narrow as their numbers.
             table.add_column(Text(heading.replace("_", "\n")), justify="right", vertical="top", no_wrap=True)
             parts = [*heading.split("_"), *(row[column] for row in rows)]
-            width += 3 + max(len(part) for part in parts)
+            width += 2 + max(len(part) for part in parts)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     # Rendered to text first: rich ends the process its own way on a broken pipe. Numbers are never cut: a

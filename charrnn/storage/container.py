@@ -86,7 +86,7 @@ def to_bytes(tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], *, k
         "facts": json.dumps(_finite(facts), sort_keys=True, allow_nan=False, separators=(",", ":")),
         "digest": _NO_DIGEST,
     }
-    data = bytearray(_ordered(save({name: np.ascontiguousarray(a) for name, a in tensors.items()}, metadata)))
+    data = bytearray(_ordered(save({name: np.asarray(a, order="C") for name, a in tensors.items()}, metadata)))
     where = _digest_position(data)
     data[where : where + 64] = hashlib.sha256(data).hexdigest().encode()
     return bytes(data)

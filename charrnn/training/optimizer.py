@@ -9,8 +9,8 @@ from charrnn.training.settings import TrainingSettings
 class Optimizer:
     """The weights' update rule and what it remembers, by parameter name.
 
-    An update whose gradient norm is not finite changes nothing: neither weights nor moments nor averages. The
-    check stays on the device, so a GPU is never waited for.
+    An update whose gradient norm is not finite leaves weights and moments as they are. The check stays on the
+    device, so a GPU is never waited for.
 
     Args:
         weights: parameters by name.

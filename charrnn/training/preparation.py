@@ -18,7 +18,6 @@ from charrnn.text.stream import shrink_to_fit
 from charrnn.text.vocab import Vocab
 from charrnn.training.checkpoint import Checkpoint
 from charrnn.training.recipe import recommend
-from charrnn.training.settings import TrainingSettings
 from charrnn.training.trainer import Task
 
 DEFAULT_VAL_FRACTION = 0.1
@@ -139,7 +138,9 @@ def prepare_resume(checkpoint: Checkpoint, paths: Sequence[str] = ()) -> Prepare
         source["val_fraction"],
     )
     if "-" in choice.paths and not paths:
-        raise InputError("this run read its text from standard input; give it again: ... | charrnn train - --resume RUN")
+        raise InputError(
+            "this run read its text from standard input; give it again: ... | charrnn train - --resume RUN"
+        )
     texts = _open(choice, known=checkpoint.vocab)
     if texts.facts["fingerprint"] != checkpoint.corpus["fingerprint"]:
         raise InputError(

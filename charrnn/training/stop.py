@@ -29,6 +29,7 @@ class StopRequest:
         self.exit_code: ExitCode | None = None
 
     def __call__(self) -> bool:
+        """Whether to stop."""
         return self.exit_code is not None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -94,9 +94,7 @@ class Trainer:
         self._settings = task.training
         self._directory = directory
         self._placement = placement
-        self._streams = Streams(
-            task.train_ids, task.training.batch_size, task.training.bptt, task.training.seed
-        )
+        self._streams = Streams(task.train_ids, task.training.batch_size, task.training.bptt, task.training.seed)
         self._model = CharRNN(task.model, placement.backend).to(placement.device)
         self._model.initialize(task.training.seed)
         if weights is not None:
@@ -221,7 +219,11 @@ class Trainer:
         reason = "end" if self._step == self._num_steps else "patience"
         yield from self._score_whole_held_out()
         yield from self._save()
-        yield self._finished(reason)
+        if self._best is None:
+            raise DivergedError(
+                "no held-out loss was ever finite, so there is no best model; use a smaller --learning-rate"
+            )
+        yield event.Finished(self._step, reason, self._best, self._best_step, self._seconds())
 
     def _update(self) -> tuple[torch.Tensor, torch.Tensor, float]:
         """One window: mean loss (scalar), gradient norm (scalar) and the learning rate."""
@@ -239,14 +241,12 @@ class Trainer:
         loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         for weight in self._model.weights().values():
             weight.grad = None
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         rate = learning_rate_at(self._step, settings, num_steps=self._num_steps)
         norm = self._optimizer.update(rate, step=self._step)
         # A state that is not finite would spoil every later window: such streams start again from zero.
         finite = torch.isfinite(norm)
-        self._state = State(
-            *(torch.where(finite, part.to(zero.dtype), zero) for part, zero in zip(state.detach(), map(torch.zeros_like, self._state), strict=True))
-        )
+        self._state = State(*(torch.where(finite, part.float(), 0.0) for part in state.detach()))
         self._step += 1
         loss = loss.detach().double()
         self._interval += torch.stack([loss, torch.ones_like(loss)])
@@ -285,9 +285,10 @@ class Trainer:
 
     def _evaluate(self) -> Iterator[event.Event]:
         began = time.monotonic()
-        score = evaluate(self._averaged, self._task.held_out_ids[:MAX_EVALUATED], self._task.vocab)
+        score = self._score()
         self._evaluation_seconds = time.monotonic() - began
-        is_best = self._best is None or score.nats_per_char < self._best.nats_per_char
+        lowest = math.inf if self._best is None else self._best.nats_per_char
+        is_best = score.nats_per_char < lowest
         self._num_without_better = 0 if is_best else self._num_without_better + 1
         train_nats = float(self._interval[0] / self._interval[1]) if self._interval[1] else math.nan
         self._interval.zero_()
@@ -306,6 +307,9 @@ class Trainer:
             yield from self._attempt(lambda: write_model(self._directory / MODEL_NAME, model), "the model")
         yield from self._append(line)
         yield event.Evaluated(self._step, score, train_nats, self._seconds(), is_best, model)
+
+    def _score(self) -> Score:
+        return evaluate(self._averaged, self._task.held_out_ids[:MAX_EVALUATED], self._task.vocab)
 
     def _model_file(self, score: Score) -> ModelFile:
         weights = {name: w.detach().float().cpu().numpy().copy() for name, w in self._optimizer.averages.items()}
@@ -333,15 +337,14 @@ class Trainer:
         yield from self._attempt(lambda: write_model(self._directory / MODEL_NAME, model), "the model")
 
     def _stop(self) -> Iterator[event.Event]:
-        if self._best is None:
-            yield from self._evaluate()
+        score = self._best
+        if score is None:
+            # So that there is a model to look at. The run itself takes no notice, or resuming would not be exact.
+            score = self._score()
+            model = self._model_file(score)
+            yield from self._attempt(lambda: write_model(self._directory / MODEL_NAME, model), "the model")
         yield from self._save()
-        yield self._finished("stopped")
-
-    def _finished(self, reason: str) -> event.Finished:
-        if self._best is None:
-            raise OutputError("the run ended before its first evaluation")
-        return event.Finished(self._step, reason, self._best, self._best_step, self._seconds())
+        yield event.Finished(self._step, "stopped", score, self._best_step or self._step, self._seconds())
 
     def _save(self) -> Iterator[event.Event]:
         path = self._directory / TRAINING_NAME

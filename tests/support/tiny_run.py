@@ -1,0 +1,45 @@
+"""Tiny runs: a text, a task, a trainer."""
+
+from charrnn.models.settings import ModelSettings
+from charrnn.text.vocab import Vocab
+from charrnn.training.device import place
+from charrnn.training.settings import TrainingSettings
+from charrnn.training.trainer import Task, Trainer
+
+TEXT = "the quick brown fox jumps over the lazy dog; " * 40
+
+
+def make_task(text=TEXT, *, model=None, training=None, held_out=None):
+    vocab = Vocab.of_text(text)
+    ids = vocab.encode(text)
+    end = len(ids) * 9 // 10
+    recipe = {"batch_size": 2, "bptt": 7, "learning_rate": 0.01, "warmup_steps": 3}
+    training = training or {"steps": 12}
+    return Task(
+        ids[:end],
+        ids[end:] if held_out is None else vocab.encode(held_out),
+        vocab,
+        {"names": ["text"], "fingerprint": "0", "source": {}},
+        ModelSettings(vocab_size=vocab.size, **{"hidden_size": 5, **(model or {})}),
+        TrainingSettings(**{**recipe, **training}),
+    )
+
+
+def make_trainer(task, directory, **more):
+    directory.mkdir(parents=True, exist_ok=True)
+    return Trainer(task, directory, placement=place(task.model, device="cpu", num_threads=1), **more)
+
+
+def never():
+    return False
+
+
+class StopAfter:
+    """Asks a run to stop once it was asked ``count`` times whether it should: after so many updates."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __call__(self):
+        self.count -= 1
+        return self.count <= 0
