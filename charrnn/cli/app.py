@@ -67,7 +67,7 @@ def main() -> None:
     except MemoryError:
         _say("charrnn: out of memory; use smaller sizes or a smaller text")
         sys.exit(ExitCode.DEVICE)
-    except Exception as error:  # noqa: BLE001 - the last resort: one line for the user, the rest on request
+    except Exception as error:  # the last resort: one line for the user, the rest on request
         if debug:
             raise
         _say(f"charrnn: unexpected {type(error).__name__}: {error}; run with --debug for a traceback")

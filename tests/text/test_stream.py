@@ -26,7 +26,7 @@ def test_the_picture_in_the_modules_docstring():
 
 @given(sizes)
 def test_targets_are_the_symbols_after_the_inputs_and_windows_have_one_shape(size):
-    batch_size, bptt, extra = size
+    batch_size, bptt, _ = size
     _, streams = streams_of(*size)
     for position in range(2 * streams.windows_per_epoch):
         window = streams.window(position)

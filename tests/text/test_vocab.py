@@ -49,7 +49,9 @@ def test_a_character_past_the_table_and_one_in_a_gap_of_it_are_both_unknown():
             vocab.encode(char)
 
 
-@pytest.mark.parametrize(("size", "name"), [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65_536, "uint16"), (65_537, "uint32")])
+@pytest.mark.parametrize(
+    ("size", "name"), [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65_536, "uint16"), (65_537, "uint32")]
+)
 def test_ids_have_the_smallest_type_that_holds_them(size, name):
     points = np.arange(0x10000, 0x10000 + size, dtype=np.uint32)
     assert Vocab.of_points(points).dtype == np.dtype(name)

@@ -116,7 +116,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_weights_or_moments(tmp_path
 
 
 def test_a_run_whose_gradients_stay_not_finite_ends_as_diverged_with_its_checkpoint_whole(tmp_path):
-    task = make_task(training={"steps": 5000, "eval_every": 4})
+    task = make_task(training={"steps": 5000, "eval_every": 4, "patience": 5000})
     run = make_trainer(task, tmp_path / "run")
     run._model.output.weight.register_hook(lambda gradient: gradient * (math.inf if run.step >= 8 else 1))
     with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*--learning-rate"):
