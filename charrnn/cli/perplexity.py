@@ -100,9 +100,13 @@ def perplexity(
         raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
 
     from charrnn.inference.language_model import load
+    from charrnn.models.native.build import unavailable_reason
+    from charrnn.reports.terminal import is_terminal, write_note, write_result
     from charrnn.units import ZERO_SCORE
 
     language_model = load(model, num_threads=threads)
+    if unavailable_reason() is not None:
+        write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     if by_line:
         scored = _score_by_line(language_model, texts, encoding=encoding, unknown=unknown)
     else:
@@ -124,8 +128,6 @@ def perplexity(
         line["rank"] = rank
     if as_json:
         import json
-
-        from charrnn.reports.terminal import is_terminal, write_result
 
         result = {"model": str(model), "protocol": protocol, "files": files, "total": _facts(total)}
         written = json.dumps(_without_nan(result), ensure_ascii=is_terminal(), allow_nan=False)
@@ -260,7 +262,7 @@ def _write_scores(files: list[dict[str, Any]], total: dict[str, Any], *, protoco
     """One text as a list of its figures; several as a row each and one for all of them."""
     from charrnn.reports.terminal import write_table
 
-    figures = [key for key in total if key not in ("num_predictions", "nats")]
+    figures = [key for key in total if key not in ("num_bytes", "num_predictions", "nats")]
     if len(files) == 1:
         rows = [["text", files[0]["name"]], ["protocol", protocol]]
         rows += [[key, _figure(total[key])] for key in figures]

@@ -104,12 +104,16 @@ def sample(
     from charrnn.inference.generation import generate
     from charrnn.inference.language_model import load, new_seed
     from charrnn.inference.sampling import SamplingSettings
+    from charrnn.models.native.build import unavailable_reason
+    from charrnn.reports.terminal import is_terminal, write_note, write_result
 
     sampling = SamplingSettings(temperature, top_k, top_p, min_p)
     prompt = _typed(prompt, option="--prompt") if prompt != "-" else _read_prompt()
     stop = None if stop is None else _typed(stop, option="--stop")
     seed = new_seed() if seed is None else seed
     language_model = load(model, num_threads=threads)
+    if unavailable_reason() is not None:
+        write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     chunks = generate(
         language_model.engine,
         language_model.vocab,
@@ -125,8 +129,6 @@ def sample(
         return
 
     import json
-
-    from charrnn.reports.terminal import is_terminal, write_result
 
     texts = [""] * num_samples
     ends = [""] * num_samples

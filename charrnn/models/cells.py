@@ -28,9 +28,7 @@ def rnn_step(x: Array, h: Array, weight_hh: Array, bias_hh: Array, tanh: Tanh) -
     return tanh(x + h @ weight_hh.T + bias_hh)
 
 
-def lstm_step(
-    x: Array, h: Array, c: Array, weight_hh: Array, bias_hh: Array, tanh: Tanh
-) -> tuple[Array, Array]:
+def lstm_step(x: Array, h: Array, c: Array, weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, Array]:
     """LSTM: i, f, o = sigmoid; g = tanh; c' = f*c + i*g; h' = o*tanh(c')."""
     gates = x + h @ weight_hh.T + bias_hh
     size = h.shape[-1]

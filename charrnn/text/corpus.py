@@ -29,6 +29,7 @@ class Corpus:
         vocab: the symbols.
         fingerprint: SHA-256 (hex) of level, encoding and all bytes in order.
         num_bytes: bytes of the files.
+        num_chars: characters of the text; where symbols are bytes, those that begin one.
         names: of the files, without their directories.
         notes: what the user should know of how they were read.
     """
@@ -37,6 +38,7 @@ class Corpus:
     vocab: Vocab
     fingerprint: str
     num_bytes: int
+    num_chars: int
     names: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -85,16 +87,21 @@ def open_corpus(
         cache_dir: where encoded texts are kept; None for the user's cache.
 
     Raises:
-        InputError: a text cannot be read, or has fewer than two symbols.
+        InputError: a text cannot be read, changes while it is read, or has fewer than two symbols.
         UnknownCharacterError: ``vocab`` lacks a character; names file, line and column.
+        OutputError: a large text cannot be kept, neither in the cache nor in a temporary file.
     """
     found = find_sources(paths, level=level, encoding=encoding)
+    signatures = [source.signature() for source in found.sources]
+    notes = list(found.notes)
     digest = hashlib.sha256(f"{level}\0{encoding if level == 'char' else ''}\0".encode())
-    num_bytes = 0
+    num_bytes = num_chars = 0
     for source in found.sources:
         for chunk in source.chunks():
             digest.update(chunk)
             num_bytes += len(chunk)
+            if level == "byte":
+                num_chars += Vocab.bytes().measure(np.frombuffer(chunk, np.uint8))[0]
     if level == "byte":
         vocab = Vocab.bytes()
     elif vocab is None:
@@ -104,13 +111,20 @@ def open_corpus(
         ids.flags.writeable = False
     else:
         directory = cache_dir if cache_dir is not None else _cache_directory()
-        ids = _mapped(found.sources, vocab, encoding, digest.hexdigest(), directory)
+        ids, is_cached = _mapped(found.sources, vocab, encoding, digest.hexdigest(), directory)
+        if not is_cached:
+            notes.append(f"the cache {str(directory)!r} cannot be used: the encoded text is in a temporary file")
+    # A file that grew between two readings would be kept under another's fingerprint.
+    for source, signature in zip(found.sources, signatures, strict=True):
+        if source.signature() != signature:
+            raise InputError(f"{source.name!r} changed while it was read; try again when it is at rest")
     if len(ids) < 2:
         raise InputError(
             f"the text has {len(ids)} symbols; at least 2 are needed: one to read, one to predict"
         )
     names = tuple(source.path.name if source.path is not None else source.name for source in found.sources)
-    return Corpus(ids, vocab, digest.hexdigest(), num_bytes, names, tuple(found.notes))
+    num_chars = num_chars if level == "byte" else len(ids)
+    return Corpus(ids, vocab, digest.hexdigest(), num_bytes, num_chars, names, tuple(notes))
 
 
 def vocabulary_of(paths: Sequence[str | Path], *, encoding: str = "utf-8") -> Vocab:
@@ -208,28 +222,42 @@ def _advanced(line: int, column: int, text: str) -> tuple[int, int]:
 
 def _mapped(
     sources: Sequence[Source], vocab: Vocab, encoding: str, fingerprint: str, directory: Path
-) -> NDArray[Any]:
-    """Ids mapped from the cache's file for this content and vocabulary, made first if it is not there whole."""
-    key = hashlib.sha256(
-        f"{fingerprint}\0{vocab.level}\0{vocab.symbols}".encode("utf-8", "surrogatepass")
-    ).hexdigest()
+) -> tuple[NDArray[Any], bool]:
+    """Ids mapped from the cache's file for this content and vocabulary, made first if it is not there whole.
+
+    Where the cache cannot be written, they come from an unnamed temporary file, and the second value is False.
+    """
+    key = hashlib.sha256(f"{fingerprint}\0{vocab.level}\0{vocab.symbols}".encode("utf-8", "surrogatepass")).hexdigest()
     path = directory / f"{key[:32]}.ids"
-    mark = path.with_suffix(
-        ".count"
-    )  # written last: a length without it is of a file that was never finished
+    mark = path.with_suffix(".count")  # written last: a length without it is of a file that was never finished
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        size = int(mark.read_text()) * vocab.dtype.itemsize if mark.exists() else -1
-        if not path.exists() or path.stat().st_size != size:
+        if not path.exists() or path.stat().st_size != _count_of(mark) * vocab.dtype.itemsize:
             mark.unlink(missing_ok=True)
             count = _write_ids(path, sources, vocab, encoding)
             mark.write_text(str(count))
-        return np.memmap(path, vocab.dtype, "r")
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"cannot keep the encoded text in {str(directory)!r}: {error}; it needs as many bytes as the text has "
-            f"characters (times the id's size): free some, or set CHARRNN_CACHE to a directory with room"
-        ) from error
+        return np.memmap(path, vocab.dtype, "r"), True
+    except OSError as cache_error:
+        try:
+            with tempfile.TemporaryFile() as file:
+                for ids in _encoded(sources, vocab, encoding):
+                    file.write(ids.data)
+                file.flush()
+                return np.memmap(file, vocab.dtype, "r"), False
+        except OSError as error:
+            raise OutputError(
+                f"cannot keep the encoded text, neither in {str(directory)!r} ({cache_error.strerror}) nor in "
+                f"{tempfile.gettempdir()!r} ({error.strerror}); it needs as many bytes as the text has characters "
+                f"(times the id's size): free some, or set CHARRNN_CACHE to a directory with room"
+            ) from error
+
+
+def _count_of(mark: Path) -> int:
+    """Ids in the cache's file; -1 where the mark is missing or torn."""
+    try:
+        return int(mark.read_text())
+    except (OSError, ValueError):
+        return -1
 
 
 def _write_ids(path: Path, sources: Sequence[Source], vocab: Vocab, encoding: str) -> int:
@@ -240,6 +268,8 @@ def _write_ids(path: Path, sources: Sequence[Source], vocab: Vocab, encoding: st
             for ids in _encoded(sources, vocab, encoding):
                 file.write(ids.data)
                 count += len(ids)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut can leave a file of the right length and no content
         Path(temporary).replace(path)
     except BaseException:
         with suppress(OSError):

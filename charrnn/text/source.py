@@ -5,8 +5,10 @@ import os
 import stat
 import sys
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -24,6 +26,11 @@ _BYTE_ORDER_MARKS = [
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 ]
+
+
+# What can be read but once, kept for the next reading in this process.
+_spools: "weakref.WeakKeyDictionary[IO[str], IO[bytes]]" = weakref.WeakKeyDictionary()
+_pipe_spools: dict[tuple[str, int, int], IO[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,20 @@ class Source:
         except OSError as error:
             raise InputError(f"cannot read {self.name!r}: {error.strerror or error}") from error
 
+    def signature(self) -> tuple[int, ...]:
+        """What changes when the file does: its number, size and time of last change; nothing for a spool.
+
+        Raises:
+            InputError: the file has gone.
+        """
+        if self.path is None:
+            return ()
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise InputError(f"cannot read {self.name!r}: {error.strerror or error}") from error
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def texts(self, encoding: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[str]:
         """The characters from first to last; line ends and all else as they are, a byte order mark left out.
 
@@ -70,7 +91,7 @@ class Source:
         used = encoding
         for chunk in self.chunks(chunk_bytes):
             if decoder is None:
-                used = _marked_encoding(chunk) or encoding
+                used = _marked_encoding(chunk, encoding) or encoding
                 decoder = _decoder(used)
             yield self._decoded(decoder, chunk, num_fed, used, final=False)
             num_fed += len(chunk)
@@ -105,8 +126,9 @@ class Found(NamedTuple):
 def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> Found:
     """The sources that ``paths`` name, in order: a directory stands for its text files in sorted path order.
 
-    In a directory, hidden files and files that are not text are passed over with a note; a file named itself is
-    never passed over. "-" is standard input, kept in a temporary file so that it can be read twice.
+    In a directory, hidden files and files that are not text are passed over, the latter with a note; a file named
+    itself is never passed over. "-" is standard input, kept in a temporary file so that it can be read again, also
+    by a later call.
 
     Raises:
         InputError: a path is missing, unreadable, no file or directory, or holds no text file.
@@ -118,27 +140,36 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
     for given in paths:
         path = Path(given)
         if str(given) in ("-", "/dev/stdin"):
-            if any(source.spool is not None for source in sources):
+            if any(source.name == "-" for source in sources):
                 raise InputError("standard input (-) can be read only once")
             sources.append(Source("-", None, _spooled_stdin()))
-        elif path.is_dir():
-            sources += _in_directory(path, level, encoding, notes)
-        elif path.is_fifo() and str(given).startswith("/dev/fd/"):
-            with path.open("rb") as pipe:
-                sources.append(Source(str(given), None, _spooled(pipe)))
-        else:
-            sources.append(Source(str(given), path))
+            continue
+        try:
+            mode = path.stat().st_mode
+            if stat.S_ISDIR(mode):
+                sources += _in_directory(path, level, encoding, notes)
+            elif stat.S_ISFIFO(mode) and str(given).startswith("/dev/fd/"):
+                sources.append(Source(str(given), None, _spooled_pipe(path)))
+            else:
+                sources.append(Source(str(given), path))
+        except OSError as error:
+            raise InputError(f"cannot read {str(given)!r}: {error.strerror or error}") from error
     counts = Counter(source.path.resolve() for source in sources if source.path is not None)
     notes += [
         f"{path.name!r} is named {count} times and read each time"
         for path, count in counts.items()
         if count > 1
     ]
+    if level == "char":
+        for source in sources:
+            marked = _marked_encoding(next(source.chunks(4), b""), encoding)
+            if marked in ("utf-16", "utf-32"):
+                notes.append(f"{source.name!r} is read as {marked}, which its byte order mark tells")
     return Found(sources, notes)
 
 
 def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:
-    kept, passed_over = [], 0
+    kept, passed_over = [], []
     for path in sorted(directory.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(directory).parts) or not path.is_file():
             continue
@@ -146,9 +177,11 @@ def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) 
         if _is_text(source, level, encoding):
             kept.append(source)
         else:
-            passed_over += 1
+            passed_over.append(str(path.relative_to(directory)))
     if passed_over:
-        notes.append(f"{str(directory)!r}: passed over {passed_over} files that are not text")
+        named = ", ".join(map(repr, passed_over[:3])) + (", ..." if len(passed_over) > 3 else "")
+        files = "file that is" if len(passed_over) == 1 else "files that are"
+        notes.append(f"{str(directory)!r}: passed over {len(passed_over)} {files} not text: {named}")
     if not kept:
         raise InputError(f"{str(directory)!r} holds no text file; name files, or a directory with text in it")
     return kept
@@ -156,7 +189,7 @@ def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) 
 
 def _is_text(source: Source, level: str, encoding: str) -> bool:
     first = next(source.chunks(_SNIFFED_BYTES), b"")
-    if b"\0" in first and _marked_encoding(first) is None:
+    if b"\0" in first and _marked_encoding(first, encoding) is None:
         return False
     if level == "byte":
         return True
@@ -182,21 +215,47 @@ def _open_regular(path: Path) -> IO[bytes]:
 def _spooled_stdin() -> IO[bytes]:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("standard input is closed; name a file instead of -")
-    if sys.stdin.isatty():
-        raise InputError("standard input is a terminal; pipe a text into it, or name a file instead of -")
-    return _spooled(sys.stdin.buffer)
+    if sys.stdin not in _spools:
+        if sys.stdin.isatty():
+            raise InputError("standard input is a terminal; pipe a text into it, or name a file instead of -")
+        spool = _spooled(sys.stdin.buffer)
+        _spools[sys.stdin] = spool
+        weakref.finalize(sys.stdin, spool.close)
+    return _spools[sys.stdin]
+
+
+def _spooled_pipe(path: Path) -> IO[bytes]:
+    found = path.stat()
+    key = (str(path), found.st_dev, found.st_ino)
+    if key not in _pipe_spools:
+        with path.open("rb") as pipe:
+            _pipe_spools[key] = _spooled(pipe)
+    return _pipe_spools[key]
 
 
 def _spooled(stream: IO[bytes]) -> IO[bytes]:
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its Source
-    while chunk := stream.read(CHUNK_BYTES):
-        spool.write(chunk)
+    spool: IO[bytes] | None = None
+    try:
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 - kept, for the next reading
+        while chunk := stream.read(CHUNK_BYTES):
+            spool.write(chunk)
+        spool.flush()
+    except OSError as error:
+        if spool is not None:
+            with suppress(OSError):
+                spool.close()
+        raise InputError(
+            f"cannot keep what is piped in ({error.strerror or error}); set TMPDIR to a directory with room, or "
+            f"save the text to a file and name that"
+        ) from error
     return spool
 
 
-def _marked_encoding(first: bytes) -> str | None:
-    """The encoding that a byte order mark at the start tells, or None."""
-    return next((encoding for mark, encoding in _BYTE_ORDER_MARKS if first.startswith(mark)), None)
+def _marked_encoding(first: bytes, encoding: str) -> str | None:
+    """The encoding that a byte order mark at the start tells; None without one, and where ``encoding`` knows none."""
+    if not codecs.lookup(encoding).name.startswith("utf"):
+        return None
+    return next((marked for mark, marked in _BYTE_ORDER_MARKS if first.startswith(mark)), None)
 
 
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:

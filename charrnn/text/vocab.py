@@ -77,7 +77,17 @@ class Vocab:
 
     @classmethod
     def of_points(cls, points: NDArray[np.uint32]) -> "Vocab":
-        """The characters with these ascending, distinct code points."""
+        """The characters with these ascending, distinct code points.
+
+        Raises:
+            InputError: one is a surrogate, half a character, which some encodings can express.
+        """
+        halves = points[(points >= 0xD800) & (points < 0xE000)]
+        if len(halves):
+            raise InputError(
+                f"the text has U+{halves[0]:04X}, half a character (a surrogate), which no text should have; "
+                f"check the text's encoding, or model its bytes (--level byte)"
+            )
         return cls("char", points.astype("<u4").tobytes().decode("utf-32-le"))
 
     @classmethod
@@ -96,7 +106,10 @@ class Vocab:
         return np.min_scalar_type(max(self.size - 1, 0))
 
     def __contains__(self, char: object) -> bool:
-        return isinstance(char, str) and (self.level == "byte" or char in self.symbols)
+        """Whether ``encode`` takes this one character."""
+        if not isinstance(char, str) or len(char) != 1:
+            return False
+        return not "\ud800" <= char <= "\udfff" if self.level == "byte" else char in self.symbols
 
     def encode(self, text: str) -> Ids:
         """Ids (N,) of ``text``, of type ``dtype``.
@@ -105,7 +118,14 @@ class Vocab:
             UnknownCharacterError: the vocabulary lacks some character of it.
         """
         if self.level == "byte":
-            return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+            try:
+                return np.frombuffer(text.encode(), np.uint8)
+            except UnicodeEncodeError:
+                # Half a character has no UTF-8: a command line's bytes that were no text come as such.
+                halves = [i for i, char in enumerate(text) if char not in self]
+                chars = "".join(dict.fromkeys(text[i] for i in halves))
+                remedy = "they are halves of characters, which no text has: check the text's encoding"
+                raise UnknownCharacterError(chars, halves[0], remedy=remedy) from None
         ids, known = self.encode_points(code_points(text))
         if not known.all():
             unknown = np.flatnonzero(~known)

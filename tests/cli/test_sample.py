@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from charrnn.storage.model_file import ModelFile, write_model
 
 import charrnn
 from charrnn.models.settings import ModelSettings
+from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
 
 ENVIRONMENT = {

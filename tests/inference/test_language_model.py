@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from charrnn.storage.model_file import ModelFile, write_model
 
 import charrnn
 from charrnn.errors import InputError, SettingsError
 from charrnn.inference.language_model import LanguageModel
 from charrnn.models.settings import ModelSettings
+from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.of_text("\n abcdeé")

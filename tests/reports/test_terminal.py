@@ -139,5 +139,5 @@ def test_a_table_on_a_terminal_is_ruled_and_holds_the_same_numbers_however_narro
         assert "1.2345" in shown
         assert "2.5" in shown
         assert "\x1b" not in shown
-        assert "│" in shown
+        assert "─" in shown
     assert "[red]a\\x1b.txt" in shown
