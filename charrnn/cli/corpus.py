@@ -1,0 +1,46 @@
+"""``charrnn corpus``: gather texts to begin with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def corpus(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Corpora to gather; none lists what there is.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Directory to gather into.")] = Path("corpora"),
+    force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
+) -> None:
+    """Gather texts to begin with: c, python, shakespeare.
+
+    The first two come from what is installed on this machine and need no network; the third is downloaded and
+    checked.
+
+    Examples:
+
+    charrnn corpus
+
+    charrnn corpus c
+
+    charrnn corpus python shakespeare --out texts
+    """
+    from charrnn.errors import SettingsError
+    from charrnn.reports.terminal import write_result
+    from charrnn.text.catalog import CATALOG, gather
+
+    unknown = [name for name in names or [] if name not in CATALOG]
+    if unknown:
+        raise SettingsError(f"there is no corpus {unknown[0]!r}; the corpora are {', '.join(CATALOG)}")
+    if not names:
+        width = max(map(len, CATALOG))
+        for name, entry in CATALOG.items():
+            path = out / f"{name}.txt"
+            where = f"{path} ({path.stat().st_size:,} bytes)" if path.is_file() else "not gathered yet"
+            write_result(f"{name:<{width}}  {entry.description}\n{'':<{width}}  {where}\n")
+        return
+    for name in names:
+        path = gather(name, out, force=force)
+        write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {path}\n")
