@@ -40,11 +40,12 @@ def charrnn(
 ) -> None:
     """Character-level language models: train one on a text file, write new text, score a text.
 
-    charrnn train shakespeare.txt --minutes 5
-
-    charrnn sample checkpoints/shakespeare --prompt "ROMEO:"
-
-    charrnn perplexity checkpoints/shakespeare other.txt
+    \b
+    Examples:
+      charrnn corpus c
+      charrnn train corpora/c.txt --minutes 5
+      charrnn sample checkpoints/c --length 600
+      charrnn perplexity checkpoints/c other.c
     """
 
 

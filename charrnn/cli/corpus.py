@@ -9,7 +9,7 @@ import typer
 def corpus(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Corpora to gather; none lists what there is.", show_default=False),
+        typer.Argument(metavar="NAME", help="Corpora to gather; none lists what there is.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to gather into.")] = Path("corpora"),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
@@ -19,13 +19,11 @@ def corpus(
     The first two come from what is installed on this machine and need no network; the third is downloaded and
     checked.
 
+    \b
     Examples:
-
-    charrnn corpus
-
-    charrnn corpus c
-
-    charrnn corpus python shakespeare --out texts
+      charrnn corpus
+      charrnn corpus c
+      charrnn corpus python shakespeare --out texts
     """
     from charrnn.errors import SettingsError
     from charrnn.reports.terminal import write_result

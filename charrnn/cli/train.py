@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from charrnn.models.settings import ModelSettings
+from charrnn.training.settings import TrainingSettings
+
 if TYPE_CHECKING:
-    from charrnn.models.settings import ModelSettings
     from charrnn.training import event
     from charrnn.training.device import Placement
     from charrnn.training.preparation import Prepared
@@ -21,7 +23,7 @@ def train(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TEXT...",
+            metavar="TEXT",
             help="Text files, directories (their files in sorted order) or - for standard input, read one after the "
             "other in the order given.",
             show_default=False,
@@ -72,10 +74,15 @@ def train(
     ] = None,
     cell: Annotated[
         Literal["rnn", "lstm", "gru"] | None,
-        typer.Option(help="Recurrent cell  [default: gru]", rich_help_panel=_MODEL, show_default=False),
+        typer.Option(
+            help=f"Recurrent cell  [default: {ModelSettings.cell}]", rich_help_panel=_MODEL, show_default=False
+        ),
     ] = None,
     num_layers: Annotated[
-        int | None, typer.Option(help="Recurrent layers  [default: 1]", rich_help_panel=_MODEL, show_default=False)
+        int | None,
+        typer.Option(
+            help=f"Recurrent layers  [default: {ModelSettings.num_layers}]", rich_help_panel=_MODEL, show_default=False
+        ),
     ] = None,
     hidden_size: Annotated[
         int | None, typer.Option(help=f"Units a layer; {_AUTO}.", rich_help_panel=_MODEL, show_default=False)
@@ -108,7 +115,7 @@ def train(
         Literal["after", "before"] | None,
         typer.Option(
             help="Where a GRU's reset gate acts: after the recurrent product (cuDNN, torch) or before it (Cho et al. "
-            "2014)  [default: after]",
+            f"2014)  [default: {ModelSettings.reset}]",
             rich_help_panel=_MODEL,
             show_default=False,
         ),
@@ -127,25 +134,39 @@ def train(
     final_learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Last rate, as a share of the peak  [default: 0.01]", rich_help_panel=_RECIPE, show_default=False
+            help=f"Last rate, as a share of the peak  [default: {TrainingSettings.final_learning_rate:g}]",
+            rich_help_panel=_RECIPE,
+            show_default=False,
         ),
     ] = None,
     warmup_steps: Annotated[
         int | None,
-        typer.Option(help="Steps in which the rate rises  [default: 50]", rich_help_panel=_RECIPE, show_default=False),
+        typer.Option(
+            help=f"Steps in which the rate rises  [default: {TrainingSettings.warmup_steps}]",
+            rich_help_panel=_RECIPE,
+            show_default=False,
+        ),
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="AdamW's decay of matrices.", rich_help_panel=_RECIPE, show_default=False),
+        typer.Option(
+            help=f"AdamW's decay of matrices  [default: {TrainingSettings.weight_decay:g}]",
+            rich_help_panel=_RECIPE,
+            show_default=False,
+        ),
     ] = None,
     grad_clip: Annotated[
         float | None,
-        typer.Option(help="Largest norm of the gradient  [default: 1]", rich_help_panel=_RECIPE, show_default=False),
+        typer.Option(
+            help=f"Largest norm of the gradient  [default: {TrainingSettings.grad_clip:g}]",
+            rich_help_panel=_RECIPE,
+            show_default=False,
+        ),
     ] = None,
     averaging: Annotated[
         float | None,
         typer.Option(
-            help="Share of the steps so far that the averaged weights look back  [default: 0.05]",
+            help=f"Share of the steps so far that the averaged weights look back  [default: {TrainingSettings.averaging:g}]",
             rich_help_panel=_RECIPE,
             show_default=False,
         ),
@@ -153,7 +174,7 @@ def train(
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Evaluations without a better held-out loss that end the run  [default: 10]",
+            help=f"Evaluations without a better held-out loss that end the run  [default: {TrainingSettings.patience}]",
             rich_help_panel=_RECIPE,
             show_default=False,
         ),
@@ -164,7 +185,11 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Of weights, windows and dropout  [default: 0]", rich_help_panel=_RECIPE, show_default=False),
+        typer.Option(
+            help=f"Of weights, windows and dropout  [default: {TrainingSettings.seed}]",
+            rich_help_panel=_RECIPE,
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.", rich_help_panel=_MACHINE)
@@ -183,16 +208,13 @@ def train(
     The model goes to checkpoints/<name>/model.safetensors, the best one by held-out loss; a run that was stopped
     (Ctrl-C, SIGTERM) goes on with --resume.
 
+    \b
     Examples:
-    charrnn train shakespeare.txt
-
-    charrnn train src/ include/ --minutes 15 --cell lstm --hidden-size 512
-
-    cat *.txt | charrnn train - --name notes --level byte --epochs 3
-
-    charrnn train --resume checkpoints/shakespeare
-
-    charrnn train sonnets.txt --init-from checkpoints/shakespeare --minutes 1
+      charrnn train shakespeare.txt
+      charrnn train src/ include/ --minutes 15 --cell lstm --hidden-size 512
+      cat *.txt | charrnn train - --name notes --level byte --epochs 3
+      charrnn train --resume checkpoints/shakespeare
+      charrnn train sonnets.txt --init-from checkpoints/shakespeare --minutes 1
     """
     model = _given(
         cell=cell,
@@ -333,7 +355,7 @@ def _opening(
     return lines
 
 
-def describe(shape: "ModelSettings") -> str:
+def describe(shape: ModelSettings) -> str:
     """A model's shape in a few words.
 
     >>> from charrnn.models.settings import ModelSettings
@@ -372,9 +394,7 @@ def _short_sample(evaluated: "event.Evaluated") -> str:
     return model.sample(length=160, temperature=0.8, seed=0)[0]
 
 
-def _conclude(
-    finished: "event.Finished", directory: Path, shape: "ModelSettings", *, quiet: bool, as_json: bool
-) -> None:
+def _conclude(finished: "event.Finished", directory: Path, shape: ModelSettings, *, quiet: bool, as_json: bool) -> None:
     from charrnn.reports.summary import run_summary
     from charrnn.reports.terminal import write_result
 
