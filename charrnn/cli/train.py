@@ -57,7 +57,11 @@ def train(
         typer.Option(help="Start from this model's weights (fine-tuning); symbols it lacks get fresh ones."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Length of the run in minutes  [default: 5]", show_default=False)
+        float | None,
+        typer.Option(
+            help="Length of the run in minutes  [default: 5, or 60 epochs of a text below 400,000 symbols]",
+            show_default=False,
+        ),
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="... or in passes over the text.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(help="... or in updates.", show_default=False)] = None,
@@ -166,7 +170,8 @@ def train(
     averaging: Annotated[
         float | None,
         typer.Option(
-            help=f"Share of the steps so far that the averaged weights look back  [default: {TrainingSettings.averaging:g}]",
+            help="Share of the steps so far that the averaged weights look back  "
+            f"[default: {TrainingSettings.averaging:g}]",
             rich_help_panel=_RECIPE,
             show_default=False,
         ),
@@ -196,7 +201,10 @@ def train(
     ] = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Of the products: auto is bfloat16 on CUDA, else float32.", rich_help_panel=_MACHINE),
+        typer.Option(
+            help="Of the products; sums are float32: auto is bfloat16 where the processor has it.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = "auto",
     threads: Annotated[
         int | None,
@@ -258,7 +266,7 @@ def train(
     from charrnn.storage.model_file import read_model
     from charrnn.storage.run_lock import RunLock
     from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, read_checkpoint
-    from charrnn.training.device import has_gpu, place
+    from charrnn.training.device import as_before, has_gpu, place
     from charrnn.training.preparation import TextChoice, prepare, prepare_resume
     from charrnn.training.stop import stop_on_signals
     from charrnn.training.trainer import Trainer
@@ -273,6 +281,9 @@ def train(
             if resume is not None:
                 checkpoint = read_checkpoint(directory / TRAINING_NAME)
                 prepared = prepare_resume(checkpoint, files or [])
+                device, precision, threads = as_before(
+                    checkpoint.computed_by, device=device, precision=precision, num_threads=threads
+                )
             else:
                 prepared = prepare(
                     TextChoice(tuple(files or ()), level, encoding, tuple(val or ()), val_fraction),

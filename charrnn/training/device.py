@@ -1,6 +1,7 @@
 """Where the computation runs and in what precision: options to a device and a backend."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,6 +57,28 @@ def has_gpu(device: DeviceName) -> bool:
     return device != "cpu"
 
 
+def as_before(
+    computed_by: Mapping[str, Any], *, device: DeviceName, precision: Precision, num_threads: int | None
+) -> tuple[DeviceName, Precision, int | None]:
+    """Device, precision and threads for a run that goes on: what was left open is taken as the run began.
+
+    Args:
+        computed_by: the ``signature`` the run began with.
+        device: the user's choice; "auto" leaves it open.
+        precision: likewise.
+        num_threads: likewise; None leaves it open.
+    """
+    known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto" and known.get(computed_by.get("device", "")):
+        device = computed_by["device"]
+    if precision == "auto" and computed_by.get("precision") == "float32":
+        precision = "float32"
+    threads = computed_by.get("num_threads")
+    if num_threads is None and type(threads) is int and 1 <= threads <= num_cores():
+        num_threads = threads
+    return device, precision, num_threads
+
+
 def place(
     settings: ModelSettings,
     *,
@@ -68,7 +91,8 @@ def place(
     Args:
         settings: the network's shape.
         device: "auto" takes CUDA, else MPS, where there is one, else the CPU.
-        precision: "auto" is bfloat16 products on CUDA, float32 elsewhere.
+        precision: "auto" is bfloat16 products with float32 sums where the processor has them in hardware, else
+            float32.
         num_threads: CPU threads; None takes all cores.
 
     Raises:
@@ -96,9 +120,10 @@ def place(
     native = library()
     if native is not None:
         if reduced and not native.has_bfloat16:
-            raise DeviceError("this CPU's native kernel has no bfloat16 products; use --precision float32")
-        path = Backend("native", threads, "bfloat16" if reduced else "float32")
-        return Placement(torch.device("cpu"), path, False, threads)
+            raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
+        reduced = native.has_bfloat16 and precision != "float32"
+        backend = Backend("native", threads, "bfloat16" if reduced else "float32")
+        return Placement(torch.device("cpu"), backend, False, threads)
     if reduced and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
     note = f"the recurrence runs through torch, which is slower: {unavailable_reason()}"

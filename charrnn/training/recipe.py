@@ -11,6 +11,9 @@ from charrnn.models.settings import ModelSettings
 from charrnn.training.settings import TrainingSettings
 
 DEFAULT_MINUTES = 5.0
+_SHORT_TEXT = 400_000  # symbols
+_SHORT_TEXT_EPOCHS = 60.0
+_LEAST_UPDATES = 400
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,11 @@ def recommend(
     """
     training = dict(training)
     if not any(name in training for name in ("minutes", "epochs", "steps")):
-        training["minutes"] = DEFAULT_MINUTES
+        if num_symbols < _SHORT_TEXT:
+            # Five minutes would be hundreds of passes. A few hundred updates are the least that teach anything.
+            training["epochs"] = max(_SHORT_TEXT_EPOCHS, _LEAST_UPDATES * min(1024, num_symbols) / num_symbols)
+        else:
+            training["minutes"] = DEFAULT_MINUTES
     seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
     cell = model.get("cell", "gru")
     hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, seconds, on_gpu=on_gpu)

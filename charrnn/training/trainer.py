@@ -100,7 +100,9 @@ class Trainer:
         if weights is not None:
             self._model.set_weights(weights)
         self._optimizer = Optimizer(self._model.weights(), task.training)
-        self._averaged = CharRNN(task.model, placement.backend).to(placement.device).requires_grad_(False)
+        # Scored in float32, as the stored model will be.
+        self._exact = replace(placement.backend, precision="float32")
+        self._averaged = CharRNN(task.model, self._exact).to(placement.device).requires_grad_(False)
         self._state = self._model.zero_state(task.training.batch_size)
         self._step = 0
         self._num_steps = task.training.steps
@@ -328,7 +330,7 @@ class Trainer:
             return
         best = read_model(self._directory / MODEL_NAME)
         with torch.no_grad():
-            network = CharRNN(best.settings, self._placement.backend).to(self._placement.device)
+            network = CharRNN(best.settings, self._exact).to(self._placement.device)
             network.set_weights({name: torch.from_numpy(w) for name, w in best.weights.items()})
         score = evaluate(network, self._task.held_out_ids[:MAX_FINAL], self._task.vocab)
         self._best = score
