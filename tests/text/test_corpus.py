@@ -1,9 +1,12 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import InputError, SettingsError
+from charrnn.errors import InputError, OutputError, SettingsError
 from charrnn.text import corpus as corpus_module
 from charrnn.text.corpus import encode_text_file, open_corpus, split, vocabulary_of
 from charrnn.text.source import Source
@@ -189,3 +192,104 @@ def test_both_parts_of_a_split_can_be_predicted_and_nothing_is_lost(size, fracti
 
 def test_the_split_of_tiny_shakespeares_length_is_the_public_one():
     assert len(split(np.zeros(1_115_394, np.uint8), 0.1).held_out) == 111_540
+
+
+@pytest.mark.parametrize("mark", ["", "x", "-1", "7"])
+def test_a_mark_that_was_torn_makes_the_cache_file_again(tmp_path, monkeypatch, mark):
+    path = file(tmp_path, "abcd" * 20)
+    monkeypatch.setattr(corpus_module, "IN_MEMORY_BYTES", 10)
+    cache = tmp_path / "cache"
+    expected = np.array(open_corpus([path], level="char", cache_dir=cache).ids)
+    next(cache.glob("*.count")).write_text(mark)
+    assert np.array_equal(open_corpus([path], level="char", cache_dir=cache).ids, expected)
+    assert next(cache.glob("*.count")).read_text() == "80"
+
+
+def test_without_a_cache_a_large_text_goes_to_a_temporary_file_and_that_is_said(tmp_path, monkeypatch):
+    path = file(tmp_path, "aé€😀\n" * 50)
+    expected = np.array(open_corpus([path], level="char").ids)
+    monkeypatch.setattr(corpus_module, "IN_MEMORY_BYTES", 10)
+    corpus = open_corpus([path], level="char", cache_dir=path / "below-a-file")
+    assert isinstance(corpus.ids, np.memmap)
+    assert np.array_equal(corpus.ids, expected)
+    assert any("cannot be used" in note for note in corpus.notes)
+
+
+def test_with_no_room_anywhere_both_places_are_named(tmp_path, monkeypatch):
+    path = file(tmp_path, "abcd" * 20)
+    monkeypatch.setattr(corpus_module, "IN_MEMORY_BYTES", 10)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(corpus_module.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(corpus_module.os, "fsync", full)
+    cache = tmp_path / "cache"
+    with pytest.raises(OutputError, match=r"cache.*No space left.* nor in .*CHARRNN_CACHE"):
+        open_corpus([path], level="char", cache_dir=cache)
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [10, 1 << 20])
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch, limit):
+    path = file(tmp_path, "abcd" * 20)
+    monkeypatch.setattr(corpus_module, "IN_MEMORY_BYTES", limit)
+    encoded = corpus_module._encoded
+
+    def grown(*args):
+        with path.open("a") as stream:
+            stream.write("dcba")
+        return encoded(*args)
+
+    monkeypatch.setattr(corpus_module, "_encoded", grown)
+    with pytest.raises(InputError, match="changed while it was read"):
+        open_corpus([path], level="char", cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("level", "num_symbols"), [("char", 4), ("byte", 10)])
+def test_characters_and_bytes_are_counted_at_either_level(tmp_path, level, num_symbols):
+    corpus = open_corpus([file(tmp_path, "aé€😀")], level=level)
+    assert (len(corpus.ids), corpus.num_chars, corpus.num_bytes) == (num_symbols, 4, 10)
+
+
+def test_half_a_character_is_refused_before_it_enters_a_vocabulary(tmp_path):
+    path = file(tmp_path, rb"abc\ud800")
+    with pytest.raises(InputError, match=r"U\+D800, half a character"):
+        open_corpus([path], level="char", encoding="unicode_escape")
+
+
+@in_any_directory
+@given(st.text(alphabet="aé€😀\r\n", min_size=2, max_size=40), st.integers(1, 9))
+def test_ids_do_not_depend_on_how_the_text_is_cut_into_chunks(tmp_path, text, chunk_bytes):
+    source = Source("text", file(tmp_path, text))
+    vocab = Vocab.of_text(text)
+    parts = [vocab.encode(part) for part in source.texts("utf-8", chunk_bytes)]
+    assert np.array_equal(np.concatenate(parts), vocab.encode(text))
+
+
+def test_the_place_of_an_unknown_character_is_told_past_the_first_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(Source.texts, "__defaults__", (3,))
+    path = file(tmp_path, "éa\nbb\nabc?a")
+    with pytest.raises(UnknownCharacterError, match="line 3, column 4"):
+        open_corpus([path], level="char", vocab=Vocab.of_text("abcé\n"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
+def test_the_memory_to_encode_a_text_of_one_line_does_not_grow_with_it(tmp_path):
+    code = (
+        "import sys; from charrnn.text import corpus; corpus.IN_MEMORY_BYTES = 1\n"
+        "made = corpus.open_corpus([sys.argv[1]], level='char', cache_dir=sys.argv[2] and corpus.Path(sys.argv[2]))\n"
+        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "print(len(made.ids), peak.split()[1])"
+    )
+    peaks = []
+    for megabytes in (8, 72):
+        path = tmp_path / f"{megabytes}.txt"
+        path.write_bytes(b"abcdefgh" * (megabytes << 17))
+        command = [sys.executable, "-c", code, str(path), str(tmp_path / "cache")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        count, peak = map(int, done.stdout.split())
+        assert count == megabytes << 20
+        peaks.append(peak)
+    # 64 MiB more of text: read whole it would cost at least as much; a quarter leaves room for the allocator.
+    assert peaks[1] - peaks[0] < 16 << 10

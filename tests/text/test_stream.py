@@ -1,10 +1,13 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError
-from charrnn.text.stream import Streams, shrink_to_fit
+from charrnn.text.stream import Streams, release, shrink_to_fit
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(0, 60))
 
@@ -88,3 +91,31 @@ def test_shrunk_sizes_fit_and_are_none_larger_than_asked(num_symbols, batch_size
     assert 1 <= small_batch <= batch_size
     assert 1 <= small_bptt <= bptt
     assert Streams(np.arange(num_symbols), small_batch, small_bptt, 0).windows_per_epoch >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident pages are read from Linux's /proc")
+def test_pages_of_a_mapped_text_are_given_back_and_read_again(tmp_path):
+    def resident_bytes():
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("RssFile"))
+
+    size = 32 << 20
+    np.tile(np.arange(256, dtype=np.uint8), size // 256).tofile(tmp_path / "ids")
+    ids = np.memmap(tmp_path / "ids", np.uint8, "r")[: size - 100]  # a part, as split gives it
+    before = resident_bytes()
+    total = int(ids.sum(dtype=np.int64))
+    assert resident_bytes() - before > size // 2
+    release(ids)
+    assert resident_bytes() - before < size // 8
+    assert int(ids.sum(dtype=np.int64)) == total
+
+
+def test_reading_windows_gives_pages_back_now_and_then(tmp_path, monkeypatch):
+    released = []
+    monkeypatch.setattr("charrnn.text.stream.release", released.append)
+    ids = np.zeros(60_000, np.uint8)
+    streams = Streams(ids, 3, 5, 0)
+    for position in range(3000):
+        streams.window(position)
+    assert len(released) == 3
+    assert all(part is ids for part in released)

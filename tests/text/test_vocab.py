@@ -85,3 +85,19 @@ def test_bytes_that_are_no_utf8_decode_to_the_replacement_character():
 def test_values_that_are_no_vocabulary_are_refused(values):
     with pytest.raises(InputError):
         Vocab.from_json(values)
+
+
+def test_half_a_character_is_never_taken_for_text():
+    for vocab in (Vocab.bytes(), Vocab.of_text("ab")):
+        with pytest.raises(UnknownCharacterError, match=r"U\+DC80") as error:
+            vocab.encode("ab\udc80b\udc80")
+        assert (error.value.chars, error.value.position) == ("\udc80", 2)
+        assert "\udc80" not in str(error.value)
+        assert "\udc80" not in vocab
+
+
+def test_only_single_characters_are_in_a_vocabulary():
+    for vocab in (Vocab.bytes(), Vocab.of_text("ab")):
+        assert "a" in vocab
+        for other in ("", "ab", 97, None):
+            assert other not in vocab
