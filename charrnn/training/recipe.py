@@ -14,6 +14,8 @@ DEFAULT_MINUTES = 5.0
 _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
+_PEAK_AT_256 = {"rnn": 0.005, "lstm": 0.01, "gru": 0.01}  # learning rate of a layer of 256 units
+_SPEED = {"rnn": 2.0, "lstm": 0.75, "gru": 1.0}  # symbols a second, as a share of the GRU's
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def recommend(
     seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
     cell = model.get("cell", "gru")
     hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, seconds, on_gpu=on_gpu)
-    epochs = _epochs(num_symbols, hidden_size, seconds, on_gpu=on_gpu)
+    epochs = _epochs(num_symbols, cell, hidden_size, seconds, on_gpu=on_gpu)
     shape = ModelSettings(
         **{
             "vocab_size": vocab_size,
@@ -73,12 +75,11 @@ def recommend(
             **model,
         }
     )
-    rates = {"rnn": 0.004, "lstm": 0.008, "gru": 0.008}
     choice = TrainingSettings(
         **{
             "batch_size": 128 if on_gpu else 16,
             "bptt": 128 if on_gpu else 64,
-            "learning_rate": rates[shape.cell] * min(1.0, math.sqrt(256 / shape.hidden_size)),
+            "learning_rate": _PEAK_AT_256[shape.cell] * (256 / shape.hidden_size) ** 0.75,
             **training,
         }
     )
@@ -94,26 +95,25 @@ def _seconds(num_symbols: int, *, on_gpu: bool, training: dict[str, Any]) -> flo
         num_read = float(training["epochs"]) * num_symbols
     else:
         num_read = float(training["steps"]) * training.get("batch_size", 16) * training.get("bptt", 64)
-    return num_read / (1_000_000 if on_gpu else 60_000)
+    return num_read / (1_000_000 if on_gpu else 90_000)
 
 
 def _hidden_size(num_symbols: int, seconds: float, *, on_gpu: bool) -> int:
     if on_gpu:
-        return 1024 if num_symbols > 500_000 else 512
-    small_text = num_symbols < 100_000
-    if seconds < 45 or small_text:
-        return 128 if num_symbols < 10_000 else 256
+        return 1024 if num_symbols > _SHORT_TEXT else 512
+    if num_symbols < 10_000:
+        return 128
+    if num_symbols < 100_000 or seconds < 45:
+        return 256
     return 384 if seconds < 240 else 512
 
 
-def _epochs(num_symbols: int, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
+def _epochs(num_symbols: int, cell: str, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
     """Passes over the text that a run of ``seconds`` makes on a common two-core machine or one GPU."""
-    symbols_per_second = 2e6 if on_gpu else 6.5e9 / hidden_size**2
+    symbols_per_second = _SPEED[cell] * (2e6 if on_gpu else 3.3e7 / hidden_size)
     return seconds * symbols_per_second / num_symbols
 
 
 def _dropout(epochs: float) -> float:
-    """More passes over the same text want more noise."""
-    if epochs < 2:
-        return 0.0
-    return min(0.4, 0.1 + 0.1 * math.log2(epochs / 2))
+    """More passes over the same text want more noise: none up to two, a tenth more with each doubling."""
+    return min(0.5, 0.1 * math.log2(epochs / 2)) if epochs > 2 else 0.0

@@ -135,8 +135,11 @@ def test_a_mistake_ends_with_one_line_that_says_what_to_do(tmp_path, text, argum
 
 
 def test_help_imports_neither_torch_nor_numpy():
-    code = "import sys; sys.argv = ['charrnn', '--help']\ntry:\n import charrnn.cli.app as a; a.app()\nexcept SystemExit: pass\n"
-    code += "print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    code = (
+        "import sys; sys.argv = ['charrnn', '--help']\n"
+        "try:\n import charrnn.cli.app as a; a.app()\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False, timeout=60)
     assert done.stderr.strip() == b"[]"
 
