@@ -119,9 +119,7 @@ def open_corpus(
         if source.signature() != signature:
             raise InputError(f"{source.name!r} changed while it was read; try again when it is at rest")
     if len(ids) < 2:
-        raise InputError(
-            f"the text has {len(ids)} symbols; at least 2 are needed: one to read, one to predict"
-        )
+        raise InputError(f"the text has {len(ids)} symbols; at least 2 are needed: one to read, one to predict")
     names = tuple(source.path.name if source.path is not None else source.name for source in found.sources)
     num_chars = num_chars if level == "byte" else len(ids)
     return Corpus(ids, vocab, digest.hexdigest(), num_bytes, num_chars, names, tuple(notes))

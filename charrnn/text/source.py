@@ -155,11 +155,7 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
         except OSError as error:
             raise InputError(f"cannot read {str(given)!r}: {error.strerror or error}") from error
     counts = Counter(source.path.resolve() for source in sources if source.path is not None)
-    notes += [
-        f"{path.name!r} is named {count} times and read each time"
-        for path, count in counts.items()
-        if count > 1
-    ]
+    notes += [f"{path.name!r} is named {count} times and read each time" for path, count in counts.items() if count > 1]
     if level == "char":
         for source in sources:
             marked = _marked_encoding(next(source.chunks(4), b""), encoding)
@@ -206,9 +202,7 @@ def _open_regular(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError(
-            f"{str(path)!r} is no regular file; name a text file, a directory or - for standard input"
-        )
+        raise InputError(f"{str(path)!r} is no regular file; name a text file, a directory or - for standard input")
     return os.fdopen(descriptor, "rb")
 
 
@@ -265,6 +259,4 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
             raise LookupError
         return info.incrementaldecoder("strict")
     except (LookupError, TypeError, ValueError) as error:
-        raise SettingsError(
-            f"encoding is {encoding!r}, which is no text encoding; try utf-8 or latin-1"
-        ) from error
+        raise SettingsError(f"encoding is {encoding!r}, which is no text encoding; try utf-8 or latin-1") from error

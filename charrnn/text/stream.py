@@ -78,9 +78,7 @@ class Streams:
         length = self.windows_per_epoch * self.bptt  # of a stream
         first = self.offset(epoch) + index * self.bptt
         starts = first + length * np.arange(self.batch_size)
-        block = np.stack([self._ids[start : start + self.bptt + 1] for start in starts], axis=1).astype(
-            np.int64
-        )
+        block = np.stack([self._ids[start : start + self.bptt + 1] for start in starts], axis=1).astype(np.int64)
         if position % _WINDOWS_BETWEEN_RELEASES == 0:
             release(self._ids)
         return Window(np.ascontiguousarray(block[:-1]), np.ascontiguousarray(block[1:]), index == 0)

@@ -30,9 +30,7 @@ class UnknownCharacterError(InputError):
         named = ", ".join(describe_char(c) for c in chars[:5]) + (", ..." if len(chars) > 5 else "")
         plural = "characters" if len(chars) > 1 else "character"
         place = where or f"the first at position {position}"
-        advice = (
-            remedy or "leave them out, or use a model that knows them (a --level byte model knows every text)"
-        )
+        advice = remedy or "leave them out, or use a model that knows them (a --level byte model knows every text)"
         super().__init__(f"unknown {plural} {named} ({place}): the model's vocabulary lacks them; {advice}")
 
 
@@ -174,23 +172,17 @@ class Vocab:
             raise InputError("the vocabulary must have level and symbols")
         level, symbols = values["level"], values["symbols"]
         if level not in ("char", "byte") or not isinstance(symbols, list):
-            raise InputError(
-                f"the vocabulary's level is {level!r}; it must be char or byte, with a list of symbols"
-            )
+            raise InputError(f"the vocabulary's level is {level!r}; it must be char or byte, with a list of symbols")
         if level == "byte":
             if symbols:
                 raise InputError("a vocabulary of bytes lists no symbols")
             return cls.bytes()
         if not 1 <= len(symbols) <= _NUM_CODE_POINTS:
-            raise InputError(
-                f"the vocabulary has {len(symbols)} symbols; it must have 1 to {_NUM_CODE_POINTS:,}"
-            )
+            raise InputError(f"the vocabulary has {len(symbols)} symbols; it must have 1 to {_NUM_CODE_POINTS:,}")
         previous = -1
         for point in symbols:
             if type(point) is not int or not previous < point < _NUM_CODE_POINTS or 0xD800 <= point < 0xE000:
-                raise InputError(
-                    f"the vocabulary's symbols must be ascending code points; {point!r} is out of place"
-                )
+                raise InputError(f"the vocabulary's symbols must be ascending code points; {point!r} is out of place")
             previous = point
         return cls.of_points(np.array(symbols, np.uint32))
 
