@@ -96,7 +96,7 @@ class Bar:
                 left = "" if math.isnan(happened.seconds_left) else f" {clock(happened.seconds_left)} left"
                 self._bar.n = happened.step
                 self._bar.set_description_str(
-                    f"{happened.nats:.3f} nats {bits(happened.nats):.3f} bits{self._held_out} "
+                    f"loss {happened.nats:.3f} nats {bits(happened.nats):.3f} bits{self._held_out} "
                     f"{happened.symbols_per_second / 1000:,.0f}k/s{left}"
                 )
             case event.Evaluated():

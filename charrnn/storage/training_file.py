@@ -62,8 +62,6 @@ def read_training(path: Path) -> TrainingFile:
         InputError: there is none, or it is damaged.
     """
     if not path.exists():
-        raise InputError(
-            f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory"
-        )
+        raise InputError(f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory")
     container = from_bytes(read_bytes(path), kind="training", name=str(path))
     return TrainingFile({name: container.array(name) for name in container.entries}, container.facts)

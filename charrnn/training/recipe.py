@@ -83,7 +83,7 @@ def recommend(
             **training,
         }
     )
-    reason = f"{num_symbols:,} symbols, about {epochs:.1f} passes over them in the time given"
+    reason = f"sized for about {epochs:.1f} passes over the text"
     return Recipe(shape, choice, reason)
 
 

@@ -274,7 +274,7 @@ class Trainer:
         evaluation = self._evaluation_seconds
         final = evaluation * min(held_out, MAX_FINAL) / MAX_EVALUATED if held_out > MAX_EVALUATED else 0.0
         left = budget - self._seconds() - final
-        count = max(2, min(_NUM_EVALUATIONS, int(_EVALUATION_SHARE * left / evaluation)))
+        count = max(3, min(_NUM_EVALUATIONS, int(_EVALUATION_SHARE * left / evaluation)))
         if self._settings.eval_every is None:
             left -= count * evaluation
         num_steps = self._step + max(1, int(left / seconds_per_step))
