@@ -59,11 +59,11 @@ class TrainingSettings:
     bptt: int
     learning_rate: float
     final_learning_rate: float = 0.01
-    warmup_steps: int = 50
+    warmup_steps: int = 250
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.99
-    grad_clip: float = 1.0
+    grad_clip: float = 0.25
     averaging: float = 0.05
     patience: int = 10
     seed: int = 0

@@ -1,0 +1,113 @@
+"""The order of system calls, and what stands on disk when one of them fails."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from charrnn.errors import OutputError
+from charrnn.storage.atomic import probe_writable, remove_stale, write_atomically
+
+CALLS = ("open", "write", "fsync", "replace", "close")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Records calls of the os module by name, and fails the one numbered ``fail_at`` with ``error``."""
+
+    class Recorder:
+        names: list = []
+        fail_at = None
+        error = errno.EIO
+
+    recorder = Recorder()
+    recorder.names = []
+    for name in CALLS:
+        original = getattr(os, name)
+
+        def call(*arguments, name=name, original=original, **options):
+            recorder.names.append(name)
+            if recorder.fail_at == len(recorder.names):
+                raise OSError(recorder.error, os.strerror(recorder.error))
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(os, name, call)
+    return recorder
+
+
+def test_data_is_synced_before_it_is_renamed_and_the_directory_after(tmp_path, calls):
+    write_atomically(tmp_path / "file", b"content")
+    assert calls.names == ["open", "write", "fsync", "close", "replace", "open", "fsync", "close"]
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_whichever_call_fails_old_or_new_is_whole_and_nothing_is_left_beside(tmp_path, calls, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    calls.error = error
+    failures = 0
+    for fail_at in range(1, 30):
+        calls.names.clear()
+        calls.fail_at = fail_at
+        told = None
+        try:
+            write_atomically(path, b"new")
+        except OutputError as failure:
+            told = str(failure)
+        if told is None:
+            break
+        failures += 1
+        assert os.strerror(error) in told
+        assert ("3 bytes needed" in told) == (error != errno.EIO)
+        assert path.read_bytes() in (b"old", b"new")
+        assert [child.name for child in tmp_path.iterdir()] == ["file"]
+    assert failures == 8
+    assert path.read_bytes() == b"new"
+
+
+def test_no_rename_follows_a_failed_sync(tmp_path, calls):
+    (tmp_path / "file").write_bytes(b"old")
+    calls.names.clear()
+    calls.fail_at = 3
+    with pytest.raises(OutputError):
+        write_atomically(tmp_path / "file", b"new")
+    assert "replace" not in calls.names
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_writes_cut_short_are_gone_on_with(tmp_path, monkeypatch, most):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:most]))
+    write_atomically(tmp_path / "file", b"a longer content")
+    assert (tmp_path / "file").read_bytes() == b"a longer content"
+
+
+def test_files_of_dead_writers_are_removed_and_those_of_the_living_kept(tmp_path):
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead = tmp_path / f".model.tmp-{process.pid}-0a"
+    living = tmp_path / f".model.tmp-{os.getpid()}-0a"
+    other = tmp_path / ".model.tmp-x"
+    for path in (dead, living, other):
+        path.touch()
+    remove_stale(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([living, other])
+
+
+def test_the_mode_follows_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_directory_that_cannot_be_made_or_written_is_told_beforehand(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="--out"):
+        probe_writable(tmp_path / "file" / "run")
+    probe_writable(tmp_path / "new" / "run")
+    assert list((tmp_path / "new" / "run").iterdir()) == []

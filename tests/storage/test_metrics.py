@@ -1,0 +1,65 @@
+import errno
+import json
+import os
+
+import pytest
+
+from charrnn.errors import OutputError
+from charrnn.storage.metrics import MetricsLog, read_metrics
+
+
+def filled(path):
+    log = MetricsLog(path, keep_until_step=0)
+    for step in (1, 2, 3):
+        log.append({"step": step, "loss": 1 / step, "seconds": step * 1.5})
+    log.close()
+    return path
+
+
+def test_lines_come_back_and_numbers_that_are_not_finite_are_null(tmp_path):
+    path = filled(tmp_path / "m")
+    log = MetricsLog(path, keep_until_step=3)
+    log.append({"step": 4, "loss": float("nan")})
+    log.close()
+    assert [line["step"] for line in read_metrics(path)] == [1, 2, 3, 4]
+    assert read_metrics(path)[-1]["loss"] is None
+
+
+def test_a_file_cut_at_any_byte_keeps_its_whole_lines(tmp_path):
+    data = filled(tmp_path / "m").read_bytes()
+    for length in range(len(data)):
+        cut = tmp_path / "cut"
+        cut.write_bytes(data[:length])
+        MetricsLog(cut, keep_until_step=99).close()
+        whole = data[:length].count(b"\n")
+        assert cut.read_bytes() == b"".join(data.splitlines(keepends=True)[:whole])
+
+
+def test_lines_after_the_checkpoint_go(tmp_path):
+    path = filled(tmp_path / "m")
+    log = MetricsLog(path, keep_until_step=2)
+    assert log.last_number("seconds") == 3.0
+    assert log.last_number("nothing") == 0.0
+    log.close()
+    assert [line["step"] for line in read_metrics(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("line", [b"[]\n", b"nonsense\n", b"\xff\n", b"[" * 100_000 + b"\n"])
+def test_what_is_no_line_of_ours_ends_the_history(tmp_path, line):
+    path = filled(tmp_path / "m")
+    path.write_bytes(path.read_bytes() + line + b'{"step": 4}\n')
+    assert [found["step"] for found in read_metrics(path)] == [1, 2, 3]
+
+
+def test_a_failed_append_is_told_once(tmp_path, monkeypatch):
+    log = MetricsLog(tmp_path / "m", keep_until_step=0)
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        log.append({"step": 1})
+    log.append({"step": 2})
+    log.close()
+    assert json.dumps(read_metrics(tmp_path / "m")) == "[]"
