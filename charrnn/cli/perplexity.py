@@ -85,14 +85,12 @@ def perplexity(
     Exact unless asked otherwise: the state is carried from a text's first character to its last, the first
     character is given and every other predicted, so N characters give N - 1 predictions.
 
-    charrnn perplexity checkpoints/shakespeare held-out.txt
-
-    charrnn perplexity model.safetensors part-1.txt part-2.txt --json
-
-    charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
-
-    printf 'to be or not to be\\nbe to not or be to\\n' | charrnn perplexity checkpoints/shakespeare -
-    --by-line
+    \b
+    Examples:
+      charrnn perplexity checkpoints/shakespeare held-out.txt
+      charrnn perplexity model.safetensors part-1.txt part-2.txt --json
+      charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
+      cat candidates.txt | charrnn perplexity checkpoints/shakespeare - --by-line
     """
     from charrnn.errors import InputError, SettingsError
 

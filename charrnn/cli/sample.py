@@ -90,13 +90,12 @@ def sample(
 
     Text appears as it is made. Several samples come one after the other, each under a line of its own.
 
-    charrnn sample checkpoints/shakespeare
-
-    charrnn sample checkpoints/shakespeare --prompt "KING RICHARD:" --length 300 --temperature 0.7
-
-    charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
-
-    head -c 200 play.txt | charrnn sample checkpoints/shakespeare --prompt -
+    \b
+    Examples:
+      charrnn sample checkpoints/shakespeare
+      charrnn sample checkpoints/shakespeare --prompt "KING RICHARD:" --length 300 --temperature 0.7
+      charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
+      head -c 200 play.txt | charrnn sample checkpoints/shakespeare --prompt -
     """
     # numpy's product library reads it once, when loaded: a single stream is slower on more threads than one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or 1) if num_samples > 1 else "1")
