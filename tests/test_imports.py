@@ -52,9 +52,7 @@ def folder_of(name):
     return parts[1] if len(parts) > 1 and parts[1] in MAY_IMPORT else ""
 
 
-@pytest.mark.parametrize(
-    "path", [m for m in MODULES if m not in ENTRANCES], ids=lambda p: str(p.relative_to(PACKAGE))
-)
+@pytest.mark.parametrize("path", [m for m in MODULES if m not in ENTRANCES], ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_module_imports_only_what_comes_before_it(path):
     relative = path.relative_to(PACKAGE)
     folder = relative.parts[0] if len(relative.parts) > 1 else ""

@@ -42,7 +42,7 @@ class ModelSettings:
     """
 
     vocab_size: int
-    cell: Cell = "gru"
+    cell: Cell = "lstm"
     num_layers: int = 1
     hidden_size: int = 256
     input: Input = "one-hot"

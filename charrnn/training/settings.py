@@ -114,8 +114,8 @@ def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | 
 
     Source: cosine decay, Loshchilov & Hutter 2017.
 
-    >>> s = TrainingSettings(batch_size=1, bptt=1, learning_rate=1.0, warmup_steps=4, steps=10)
-    >>> [round(learning_rate_at(t, s, num_steps=10), 3) for t in (0, 3, 4, 7, 10)]
+    >>> s = TrainingSettings(batch_size=1, bptt=1, learning_rate=1.0, warmup_steps=4, steps=16)
+    >>> [round(learning_rate_at(t, s, num_steps=16), 3) for t in (0, 3, 4, 10, 16)]
     [0.25, 1.0, 1.0, 0.505, 0.01]
     """
     warmup = settings.warmup_steps

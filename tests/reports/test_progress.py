@@ -1,0 +1,94 @@
+"""What a person sees of a run: off a terminal plain lines, on one a bar; always on stderr."""
+
+import math
+
+import numpy as np
+import pytest
+
+from charrnn.models.settings import ModelSettings
+from charrnn.reports.progress import Lines, Silence, clock, report_to, say
+from charrnn.reports.summary import run_summary
+from charrnn.storage.model_file import ModelFile
+from charrnn.text.vocab import Vocab
+from charrnn.training import event
+from charrnn.units import Score
+
+SCORE = Score(
+    nats=100 * math.log(2), nats_squared=100 * math.log(2) ** 2, num_predictions=100, num_chars=100, num_bytes=100
+)
+VOCAB = Vocab.of_text("ab")
+SHAPE = ModelSettings(vocab_size=2, cell="rnn", hidden_size=1)
+MODEL = ModelFile(SHAPE, VOCAB, {n: np.zeros(s, np.float32) for n, s in SHAPE.parameter_shapes().items()}, {})
+EVENTS = [
+    event.Planned(num_steps=10, eval_every=5, seconds_per_step=0.002),
+    event.Progressed(5, 10, 0.7, 0.01, 1.0, 1234.0, 3.0, math.nan),
+    event.Evaluated(5, SCORE, 0.71, 3.0, True, MODEL),
+    event.Warned("the disk is \x1b[2J full"),
+]
+
+
+class Terminal:
+    """A stream that says whether it is a terminal."""
+
+    def __init__(self, is_terminal):
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+
+def shown(capsys, report):
+    for happened in EVENTS:
+        report.show(happened)
+    report.close()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_lines_tell_plan_losses_speed_and_warnings_with_no_escape(capsys):
+    text = shown(capsys, Lines())
+    assert "plan: 10 steps (2.0 ms each), held-out loss every 5" in text
+    assert "step 5/10  train 0.7100  held-out 0.6931 nats 1.0000 bits/char *  1,234 symbols/s  0:03" in text
+    assert r"warning: the disk is \x1b[2J full" in text
+    assert "\x1b" not in text
+
+
+def test_silence_lets_warnings_through_alone(capsys):
+    assert shown(capsys, Silence()) == "warning: the disk is \\x1b[2J full\n"
+
+
+def test_a_bar_shows_losses_and_now_and_then_a_sample(capsys):
+    with report_to(Terminal(True), quiet=False, sample=lambda _: "some\x1b text\nmore") as report:
+        text = shown(capsys, report)
+    assert "held-out 0.6931 nats" in text
+    assert "    | some\\x1b text\n" in text.replace("\r", "\n")
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "quiet", "kind"), [(False, False, Lines), (False, True, Silence), (True, True, Silence)]
+)
+def test_the_report_suits_the_stream(is_terminal, quiet, kind):
+    with report_to(Terminal(is_terminal), quiet=quiet, sample=None) as report:
+        assert isinstance(report, kind)
+
+
+def test_a_reader_that_went_away_does_not_end_a_run(monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    say("nobody reads this")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3671, "1:01:11"), (-5, "0:00")])
+def test_durations_read_as_clocks(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_the_summary_tells_loss_place_and_what_to_type_next(tmp_path):
+    text = run_summary(event.Finished(10, "end", SCORE, 5, 61.0), tmp_path, "GRU 1x4", num_parameters=1234)
+    assert "1.0000 bits/char, perplexity 2.000" in text
+    assert f"charrnn sample {tmp_path}" in text
+    assert "10 steps in 1:01" in text
