@@ -371,7 +371,7 @@ def describe(shape: ModelSettings) -> str:
 
     >>> from charrnn.models.settings import ModelSettings
     >>> describe(ModelSettings(vocab_size=65))
-    'GRU 1x256, one-hot input'
+    'LSTM 1x256, one-hot input'
     """
     kind = {"rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU"}[shape.cell]
     kind += " (reset before)" if shape.reset == "before" else ""

@@ -61,7 +61,8 @@ def recommend(
         else:
             training["minutes"] = DEFAULT_MINUTES
     seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
-    cell = model.get("cell", ModelSettings.cell)
+    # The reset gate is the GRU's: who names its form wants that cell.
+    cell = model.get("cell", "gru" if "reset" in model else ModelSettings.cell)
     hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, seconds, on_gpu=on_gpu)
     epochs = _epochs(num_symbols, cell, hidden_size, seconds, on_gpu=on_gpu)
     shape = ModelSettings(

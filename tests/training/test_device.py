@@ -31,7 +31,7 @@ def test_without_the_kernels_torch_computes_and_the_user_is_told_why(monkeypatch
     found = place(SETTINGS, device="cpu", precision="float32", num_threads=1)
     assert found.backend.path == "fused"
     assert "no compiler" in found.note
-    before = ModelSettings(vocab_size=7, reset="before")
+    before = ModelSettings(vocab_size=7, cell="gru", reset="before")
     assert place(before, device="cpu", precision="float32", num_threads=1).backend.path == "unrolled"
 
 
