@@ -14,7 +14,7 @@ DEFAULT_MINUTES = 5.0
 _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
-_PEAK_AT_256 = {"rnn": 0.005, "lstm": 0.018, "gru": 0.0135}  # learning rate of a layer of 256 units
+_PEAK_AT_256 = {"rnn": 0.008, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units
 _SPEED = {"rnn": 1.7, "lstm": 0.9, "gru": 1.0}  # symbols a second, as a share of the GRU's
 
 
@@ -63,7 +63,7 @@ def recommend(
     seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
     # The reset gate is the GRU's: who names its form wants that cell.
     cell = model.get("cell", "gru" if "reset" in model else ModelSettings.cell)
-    hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, seconds, on_gpu=on_gpu)
+    hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, cell, seconds, on_gpu=on_gpu)
     epochs = _epochs(num_symbols, cell, hidden_size, seconds, on_gpu=on_gpu)
     shape = ModelSettings(
         **{
@@ -80,7 +80,7 @@ def recommend(
         **{
             "batch_size": 128 if on_gpu else 16,
             "bptt": 128 if on_gpu else 64,
-            "learning_rate": _PEAK_AT_256[shape.cell] * (256 / shape.hidden_size) ** 0.75,
+            "learning_rate": _PEAK_AT_256[shape.cell] * 256 / shape.hidden_size,
             **training,
         }
     )
@@ -99,14 +99,16 @@ def _seconds(num_symbols: int, *, on_gpu: bool, training: dict[str, Any]) -> flo
     return num_read / (1_000_000 if on_gpu else 90_000)
 
 
-def _hidden_size(num_symbols: int, seconds: float, *, on_gpu: bool) -> int:
+def _hidden_size(num_symbols: int, cell: str, seconds: float, *, on_gpu: bool) -> int:
     if on_gpu:
         return 1024 if num_symbols > _SHORT_TEXT else 512
     if num_symbols < 10_000:
         return 128
-    if num_symbols < 100_000 or seconds < 45:
+    if num_symbols < 100_000:
         return 256
-    return 384 if seconds < 240 else 512
+    if cell == "rnn":  # gains more from updates than from units
+        return 256 if seconds < 240 else 512
+    return next(size for size, most in ((256, 25), (384, 60), (512, 240), (768, math.inf)) if seconds <= most)
 
 
 def _epochs(num_symbols: int, cell: str, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
