@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from charrnn.errors import DeviceError
@@ -38,6 +39,7 @@ class Placement:
         """What the last bit of a result depends on beyond the settings."""
         return {
             "torch": torch.__version__,
+            "numpy": np.__version__,  # draws the windows' offsets
             "device": self.device.type,
             "path": self.backend.path,
             "precision": "bfloat16" if self.autocast else self.backend.precision,
