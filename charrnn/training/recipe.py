@@ -118,5 +118,5 @@ def _epochs(num_symbols: int, cell: str, hidden_size: int, seconds: float, *, on
 
 
 def _dropout(epochs: float) -> float:
-    """More passes over the same text want more noise: none up to two, 0.15 more with each doubling."""
-    return min(0.5, 0.15 * math.log2(epochs / 2)) if epochs > 2 else 0.0
+    """More passes over the same text want more noise: none up to two, 0.2 more with each doubling."""
+    return min(0.6, 0.2 * math.log2(epochs / 2)) if epochs > 2 else 0.0

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from charrnn.errors import DeviceError, DivergedError, OutputError
+from charrnn.errors import DeviceError, DivergedError, InputError, OutputError
 from charrnn.models.char_rnn import CharRNN, State
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.metrics import MetricsLog
@@ -40,7 +40,9 @@ from charrnn.units import Score
 
 METRICS_NAME = "metrics.jsonl"
 MAX_EVALUATED = 131_072  # held-out symbols scored during a run; the rest is scored once, at its end
-MAX_FINAL = 1_048_576
+MAX_FINAL = 262_144
+_MARGIN = 0.96  # of the time left that is planned for: machines slow down a little as they warm
+_FLOAT32_COST = 3.0  # of the final score in float32, at most, as a multiple of one in bfloat16
 _NUM_EVALUATIONS = 20
 _EVALUATION_SHARE = 0.05  # of a run given in minutes
 _SECONDS_BETWEEN_EVENTS = 0.1
@@ -100,9 +102,7 @@ class Trainer:
         if weights is not None:
             self._model.set_weights(weights)
         self._optimizer = Optimizer(self._model.weights(), task.training)
-        # Scored in float32, as the stored model will be.
-        self._exact = replace(placement.backend, precision="float32")
-        self._averaged = CharRNN(task.model, self._exact).to(placement.device).requires_grad_(False)
+        self._averaged = CharRNN(task.model, placement.backend).to(placement.device).requires_grad_(False)
         self._state = self._model.zero_state(task.training.batch_size)
         self._step = 0
         self._num_steps = task.training.steps
@@ -219,7 +219,7 @@ class Trainer:
                 yield from self._save()
             last = time.monotonic()
         reason = "end" if self._step == self._num_steps else "patience"
-        yield from self._score_whole_held_out()
+        yield from self._score_best()
         yield from self._save()
         if self._best is None:
             raise DivergedError(
@@ -272,8 +272,10 @@ class Trainer:
         budget = 60 * (self._settings.minutes or 0.0)
         held_out = len(self._task.held_out_ids)
         evaluation = self._evaluation_seconds
-        final = evaluation * min(held_out, MAX_FINAL) / MAX_EVALUATED if held_out > MAX_EVALUATED else 0.0
-        left = budget - self._seconds() - final
+        final = evaluation * max(1.0, min(held_out, MAX_FINAL) / MAX_EVALUATED)
+        if self._placement.backend.precision == "bfloat16":
+            final *= _FLOAT32_COST
+        left = _MARGIN * (budget - self._seconds() - final)
         count = max(3, min(_NUM_EVALUATIONS, int(_EVALUATION_SHARE * left / evaluation)))
         if self._settings.eval_every is None:
             left -= count * evaluation
@@ -324,13 +326,19 @@ class Trainer:
         }
         return ModelFile(self._task.model, self._task.vocab, weights, facts)
 
-    def _score_whole_held_out(self) -> Iterator[event.Event]:
-        """Scores the best model on held-out text that was too long to be scored during the run."""
-        if len(self._task.held_out_ids) <= MAX_EVALUATED:
+    def _score_best(self) -> Iterator[event.Event]:
+        """Scores the best model once more where scores during the run were of a part, or in reduced precision."""
+        exact = replace(self._placement.backend, precision="float32")
+        is_exact = exact == self._placement.backend and not self._placement.autocast
+        if self._best is None or (is_exact and len(self._task.held_out_ids) <= MAX_EVALUATED):
             return
-        best = read_model(self._directory / MODEL_NAME)
+        try:
+            best = read_model(self._directory / MODEL_NAME)
+        except InputError as error:
+            yield event.Warned(f"the best model could not be read again to be scored in full: {error}")
+            return
         with torch.no_grad():
-            network = CharRNN(best.settings, self._exact).to(self._placement.device)
+            network = CharRNN(best.settings, exact).to(self._placement.device)
             network.set_weights({name: torch.from_numpy(w) for name, w in best.weights.items()})
         score = evaluate(network, self._task.held_out_ids[:MAX_FINAL], self._task.vocab)
         self._best = score
