@@ -13,6 +13,7 @@ All randomness is a function of (seed, step): weights of the seed, window offset
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -114,7 +115,7 @@ class Trainer:
         self._num_without_better = 0
         self._interval = torch.zeros(2, dtype=torch.float64, device=placement.device)  # sum of losses, count
         self._seconds_before = 0.0
-        self._failed_saves = 0
+        self._failed_saves: Counter[str] = Counter()  # in a row, by what could not be saved
         if checkpoint is not None:
             self._restore(checkpoint)
         # The averaged network computes with the optimizer's averages themselves.
@@ -357,20 +358,19 @@ class Trainer:
         yield event.Finished(self._step, "stopped", score, self._best_step or self._step, self._seconds())
 
     def _save(self) -> Iterator[event.Event]:
-        path = self._directory / TRAINING_NAME
-        failed = self._failed_saves
-        yield from self._attempt(lambda: write_checkpoint(path, self._checkpoint()), "the training state")
+        path, what = self._directory / TRAINING_NAME, "the training state"
+        yield from self._attempt(lambda: write_checkpoint(path, self._checkpoint()), what)
         self._last_save = time.monotonic()
-        if self._failed_saves == failed or self._failed_saves == 0:
+        if not self._failed_saves[what]:
             yield event.Saved(self._step, path)
 
     def _attempt(self, write: Callable[[], None], what: str) -> Iterator[event.Event]:
         try:
             write()
-            self._failed_saves = 0
+            self._failed_saves[what] = 0
         except OutputError as error:
-            self._failed_saves += 1
-            if self._failed_saves >= _MAX_FAILED_SAVES:
+            self._failed_saves[what] += 1
+            if self._failed_saves[what] >= _MAX_FAILED_SAVES:
                 raise
             yield event.Warned(f"{what} could not be saved at step {self._step}: {error}; training goes on")
 

@@ -27,7 +27,9 @@ def make_task(text=TEXT, *, model=None, training=None, held_out=None):
 
 def make_trainer(task, directory, **more):
     directory.mkdir(parents=True, exist_ok=True)
-    return Trainer(task, directory, placement=place(task.model, device="cpu", num_threads=1), **more)
+    return Trainer(
+        task, directory, placement=place(task.model, device="cpu", precision="float32", num_threads=1), **more
+    )
 
 
 def never():

@@ -140,7 +140,7 @@ def test_failed_saves_are_told_and_end_the_run_only_in_a_row(tmp_path, monkeypat
         raise OutputError("no room")
 
     monkeypatch.setattr(trainer, "write_checkpoint", fail)
-    task = make_task(training={"steps": 12, "eval_every": 3, "learning_rate": 1e-9})
+    task = make_task(training={"steps": 12, "eval_every": 3})
     seen = []
     with pytest.raises(OutputError, match="no room"):
         seen.extend(make_trainer(task, tmp_path / "run").run(never))
