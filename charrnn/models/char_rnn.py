@@ -109,7 +109,9 @@ class CharRNN(nn.Module):
     def initialize(self, seed: int) -> None:
         """Fresh weights from ``seed``: uniform in +-1/sqrt(H) as torch does, forget gates open.
 
-        An LSTM's forget bias starts at 1 in sum (Gers et al. 2000; Jozefowicz et al. 2015).
+        An LSTM's forget bias starts at 1 in sum (Gers et al. 2000; Jozefowicz et al. 2015). A vanilla network's
+        recurrent weights start as half the identity, which neither explodes nor forgets at once (after Le et al.
+        2015), and its input weights four times as wide: in as many steps it learns more than from torch's.
         """
         generator = torch.Generator().manual_seed(seed)
         bound = 1 / math.sqrt(self.settings.hidden_size)
@@ -122,6 +124,10 @@ class CharRNN(nn.Module):
             if self.settings.cell == "lstm" and name.endswith(("bias_ih", "bias_hh")):
                 size = self.settings.hidden_size
                 fresh[size : 2 * size] = 1.0 if name.endswith("bias_ih") else 0.0
+            if self.settings.cell == "rnn" and name.endswith("weight_hh"):
+                fresh = 0.5 * torch.eye(self.settings.hidden_size)
+            if self.settings.cell == "rnn" and name.endswith("weight_ih"):
+                fresh *= 4
             weight.copy_(fresh)
 
     def weights(self) -> dict[str, Tensor]:
