@@ -4,7 +4,7 @@ The figures come from the search under tests/benchmarks; the README shows its re
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn.models.settings import ModelSettings
@@ -72,10 +72,11 @@ def recommend(
             "hidden_size": hidden_size,
             "input": "one-hot" if vocab_size <= 512 else "embedding",
             "embedding_size": min(256, hidden_size),
-            "dropout": _dropout(epochs),
             **model,
         }
     )
+    if "dropout" not in model:
+        shape = replace(shape, dropout=_dropout(epochs * shape.num_parameters / num_symbols))
     choice = TrainingSettings(
         **{
             "batch_size": 128 if on_gpu else 16,
@@ -117,6 +118,10 @@ def _epochs(num_symbols: int, cell: str, hidden_size: int, seconds: float, *, on
     return seconds * symbols_per_second / num_symbols
 
 
-def _dropout(epochs: float) -> float:
-    """More passes over the same text want more noise: none up to two, 0.2 more with each doubling."""
-    return min(0.6, 0.2 * math.log2(epochs / 2)) if epochs > 2 else 0.0
+def _dropout(exposure: float) -> float:
+    """Noise against learning a text by heart: a tenth more with each doubling of ``exposure`` above 1.
+
+    Args:
+        exposure: passes over the text, times weights a symbol of it: many passes by many weights overfit.
+    """
+    return min(0.6, 0.1 * math.log2(exposure)) if exposure > 1 else 0.0
