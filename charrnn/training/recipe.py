@@ -14,7 +14,7 @@ DEFAULT_MINUTES = 5.0
 _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
-_PEAK_AT_256 = {"rnn": 0.004, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units
+_PEAK_AT_256 = {"rnn": 0.004, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units or fewer
 _SPEED = {"rnn": 1.7, "lstm": 0.9, "gru": 1.0}  # symbols a second, as a share of the GRU's
 
 
@@ -81,7 +81,7 @@ def recommend(
         **{
             "batch_size": 128 if on_gpu else 16,
             "bptt": 128 if on_gpu else 64,
-            "learning_rate": _PEAK_AT_256[shape.cell] * 256 / shape.hidden_size,
+            "learning_rate": _PEAK_AT_256[shape.cell] * 256 / max(shape.hidden_size, 256),
             **training,
         }
     )
