@@ -39,31 +39,11 @@ class _Stretch(NamedTuple):
     end: int  # one past the last target
 
 
-class SymbolSize:
-    """What the symbols of a vocabulary count for: characters and UTF-8 bytes.
-
-    Where symbols are bytes, a character counts at its first byte.
-
-    Attributes:
-        num_chars: (V,) characters.
-        num_bytes: (V,) UTF-8 bytes.
-    """
-
-    def __init__(self, vocab: Vocab) -> None:
-        if vocab.level == "byte":
-            self.num_chars = ((np.arange(256) & 0xC0) != 0x80).astype(np.int64)  # all but 10xxxxxx, which continue
-            self.num_bytes = np.ones(256, np.int64)
-        else:
-            code = np.array([ord(symbol) for symbol in vocab.symbols], np.int64)
-            self.num_chars = np.ones(len(code), np.int64)
-            self.num_bytes = 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
-
-
 class _Tally:
     """Sums of one score: float64, by fsum, so that the order and number of parts do not matter."""
 
-    def __init__(self, size: SymbolSize) -> None:
-        self._size = size
+    def __init__(self, vocab: Vocab) -> None:
+        self._vocab = vocab
         self._nats: list[float] = []
         self._squares: list[float] = []
         self._counts = np.zeros(3, np.int64)  # predictions, characters, bytes
@@ -71,8 +51,7 @@ class _Tally:
     def add(self, nats: Array, targets: Array) -> None:
         self._nats.append(math.fsum(nats.tolist()))
         self._squares.append(math.fsum((nats * nats).tolist()))
-        size = self._size
-        self._counts += (len(targets), size.num_chars[targets].sum(), size.num_bytes[targets].sum())
+        self._counts += (len(targets), *self._vocab.measure(targets))
 
     def score(self) -> Score:
         if not math.isfinite(math.fsum(self._squares)):
@@ -96,7 +75,7 @@ def score_ids(engine: Engine, ids: Array, *, vocab: Vocab, window: int = WINDOW)
         vocab: their vocabulary.
         window: symbols taken at once, which bounds the memory and changes no result.
     """
-    tally = _Tally(SymbolSize(vocab))
+    tally = _Tally(vocab)
     for nats, targets in iterate_nats(engine, ids, window=window):
         tally.add(nats, targets)
     return tally.score()
@@ -129,7 +108,7 @@ def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> 
     _require_whole("windowed", window)
     last = len(ids) - 1
     stretches = (_Stretch(begin, begin + 1, min(begin + window, last) + 1) for begin in range(0, last, window))
-    tally = _Tally(SymbolSize(vocab))
+    tally = _Tally(vocab)
     for group in _groups(stretches, size=4 * _STREAMS_AT_ONCE):
         for part in _score_stretches(engine, ids, group):
             tally.add(*part)
@@ -154,7 +133,7 @@ def score_streams(engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int,
     num_predictions = max(len(ids) - 1, 0)
     edges = (1 + num_predictions * part // num_streams for part in range(num_streams + 1))
     stretches = [_Stretch(max(0, first - 1 - warm_up), first, end) for first, end in pairwise(edges) if first < end]
-    tally = _Tally(SymbolSize(vocab))
+    tally = _Tally(vocab)
     for part in _score_stretches(engine, ids, stretches):
         tally.add(*part)
     return tally.score()
@@ -173,7 +152,6 @@ def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list
         vocab: their vocabulary.
     """
     begin = vocab.encode("\n" if "\n" in vocab else "")
-    size = SymbolSize(vocab)
     scores = [ZERO_SCORE] * len(lines)
     # Lines of like length run side by side: the shortest of a batch waits least for the longest.
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
@@ -184,7 +162,7 @@ def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list
             pieces.append(piece)
             stretches.append(_Stretch(at, at + 1, at + len(piece)))
             at += len(piece)
-        tallies = [_Tally(size) for _ in chosen]
+        tallies = [_Tally(vocab) for _ in chosen]
         for column, nats, targets in _score_columns(engine, np.concatenate(pieces), stretches):
             tallies[column].add(nats, targets)
         for i, tally in zip(chosen, tallies, strict=True):
