@@ -13,7 +13,7 @@ from pathlib import Path
 from charrnn.errors import OutputError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TEMPORARY = re.compile(r"\..+\.tmp-(\d+)-[0-9a-f]+")
+_TEMPORARY = re.compile(r"\..+\.tmp-([1-9]\d{0,8})-[0-9a-f]+", re.DOTALL)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -24,7 +24,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         data: all of the file.
 
     Raises:
-        OutputError: it could not be written; the file before is as it was, and nothing is left beside it.
+        OutputError: it could not be written; the file before is as it was, and nothing is left beside it. (Only
+            when the directory's sync fails is the new file in place already: whole, but not safe from a power cut.)
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -88,6 +89,8 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         written = os.write(descriptor, view)
+        if not written:
+            raise OSError(errno.EIO, "the system took no byte of it")
         view = view[written:]
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from charrnn.errors import InputError
+from charrnn.errors import InputError, OutputError
 
 VERSION = 1
 MAX_HEADER_BYTES = 16 << 20
 MAX_FILE_BYTES = 64 << 30
 MAX_DEPTH = 32
 MAX_TENSORS = 4096
+# Parsed JSON takes up to sixty times the memory of its text: these bound what a header may cost.
+MAX_PARTS = 400_000  # brackets and quotes
+MAX_COMMAS = 1_500_000  # a vocabulary has up to 1,114,112 symbols
+_KINDS = ("model", "training")
 _NO_DIGEST = "0" * 64
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 _NAMES = {"F32": "float32", "F64": "float64", "I64": "int64"}
@@ -39,6 +44,8 @@ _OTHERS = [
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a numpy array"),
 ]
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -78,18 +85,34 @@ def to_bytes(tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], *, k
         tensors: arrays of float32, float64 or int64 by name.
         facts: JSON values; a float that is not finite becomes null.
         kind: "model" or "training".
+
+    Raises:
+        OutputError: the facts are more, or larger, than ``from_bytes`` would take: better no file than one that
+            cannot be read.
     """
+    for name, array in tensors.items():
+        if array.dtype.name not in _NAMES.values():
+            raise TypeError(f"{name} is {array.dtype}; a container holds {', '.join(_NAMES.values())}")
     metadata = {
         "format": "charrnn",
         "version": str(VERSION),
         "kind": kind,
-        "facts": json.dumps(_finite(facts), sort_keys=True, allow_nan=False, separators=(",", ":")),
+        "facts": json.dumps(plain(facts), sort_keys=True, allow_nan=False, separators=(",", ":")),
         "digest": _NO_DIGEST,
     }
     data = bytearray(_ordered(save({name: np.asarray(a, order="C") for name, a in tensors.items()}, metadata)))
     where = _digest_position(data)
     data[where : where + 64] = hashlib.sha256(data).hexdigest().encode()
-    return bytes(data)
+    whole = bytes(data)
+    try:
+        header, size = _parsed_header(whole, "the file")
+        _parsed_json(header.pop("__metadata__")["facts"], "the file")
+        _entries(header, len(whole) - 8 - size, "the file")
+    except InputError as error:
+        raise OutputError(
+            "what is known of the run is too much, or has too large a number, for a file; train on fewer, larger files"
+        ) from error
+    return whole
 
 
 def read_bytes(path: Path) -> bytes:
@@ -101,15 +124,29 @@ def read_bytes(path: Path) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{str(path)!r} is no regular file")
-            if status.st_size > MAX_FILE_BYTES:
-                raise InputError(f"{str(path)!r} has {status.st_size:,} bytes: too large for a model")
-            return file.read(status.st_size)
+        try:
+            return _read_regular(descriptor, str(path))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the path
+        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{str(path)!r} is larger than the memory left; free some, or use a smaller model") from error
+
+
+def _read_regular(descriptor: int, name: str) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{name!r} is no regular file; name a run or a model that charrnn train wrote")
+    if status.st_size > MAX_FILE_BYTES:
+        raise InputError(f"{name!r} has {status.st_size:,} bytes: too large for a model")
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        # What is no container at all, however large, is refused by its first bytes.
+        _header_size(file.read(9), status.st_size, name)
+        file.seek(0)
+        return file.read(status.st_size)
 
 
 def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
@@ -142,38 +179,97 @@ def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
     sha.update(memoryview(data)[where + 64 :])
     if sha.hexdigest() != digest:
         raise _damaged(name, "its digest does not match its content")
-    if metadata["kind"] != kind:
-        raise InputError(f"{name!r} holds a {metadata['kind']} file, not a {kind} file")
+    found = metadata["kind"]
+    if found not in _KINDS:
+        raise _damaged(name, "it is of no known kind")
+    if found != kind:
+        raise InputError(f"{name!r} is a {found} file, where a {kind} file is needed")
     facts = _parsed_json(metadata["facts"], name)
     return Container(_entries(header, len(data) - 8 - size, name), facts, memoryview(data)[8 + size :])
 
 
-def _parsed_header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
+def check_entries(found: Mapping[str, TensorEntry], expected: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
+    """Makes sure that tensors are just those expected.
+
+    Args:
+        found: tensors of a container.
+        expected: (dtype, shape) by name.
+
+    Raises:
+        InputError: they are not; names the first five differences.
+    """
+    differences = [f"{name} is missing" for name in expected if name not in found]
+    for name, entry in found.items():
+        if name not in expected:
+            differences.append(f"{name[:60]!a} is not part of it")
+        elif (entry.dtype, entry.shape) != expected[name]:
+            dtype, shape = expected[name]
+            differences.append(f"{name} is {entry.dtype} {list(entry.shape)}, not {dtype} {list(shape)}")
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise InputError("; ".join(differences[:5]) + more)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """``value`` without what strict JSON cannot hold.
+
+    Floats that are not finite become null; halves of characters, as in names of files that are no UTF-8, become
+    escapes.
+
+    >>> plain({"loss": float("nan"), "names": ("caf\\udce9",)})
+    {'loss': None, 'names': ['caf\\\\udce9']}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {plain(str(k)): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def _header_size(start: bytes, num_bytes: int, name: str) -> int:
+    """Bytes of the JSON header of a file of ``num_bytes`` that begins with ``start`` (9 bytes or more)."""
     for magic, what in _OTHERS:
-        if data.startswith(magic) and data[8:9] != b"{":
+        if start.startswith(magic) and start[8:9] != b"{":
             raise InputError(f"{name!r} is {what}; charrnn reads its own safetensors files alone and never unpickles")
-    if len(data) < 8:
-        raise _damaged(name, f"it has only {len(data)} bytes")
-    size = int.from_bytes(data[:8], "little")
-    if data[8:9] != b"{":
+    if len(start) < 9:
+        raise _damaged(name, f"it has only {num_bytes:,} bytes")
+    if start[8:9] != b"{":
         raise InputError(f"{name!r} is no safetensors file; name a run or a model that charrnn train wrote")
-    if size > MAX_HEADER_BYTES or size > len(data) - 8:
-        raise _damaged(name, f"its header claims {size:,} bytes of a file of {len(data):,}")
+    size = int.from_bytes(start[:8], "little")
+    if size > MAX_HEADER_BYTES or size > num_bytes - 8:
+        raise _damaged(name, f"its header claims {size:,} bytes of a file of {num_bytes:,}")
+    return size
+
+
+def _parsed_header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
+    size = _header_size(data[:9], len(data), name)
     return _parsed_json(data[8 : 8 + size], name), size
 
 
 def _parsed_json(text: object, name: str) -> dict[str, Any]:
-    """A JSON object, read strictly: bounded depth, no duplicate key, no NaN, no lone surrogate."""
+    """A JSON object, read strictly: bounded depth and size, no duplicate key, NaN, huge integer or lone surrogate.
+
+    It is ASCII, as ``to_bytes`` writes it, so that its text takes no more memory than its bytes.
+    """
     try:
         if isinstance(text, bytes):
-            text = text.decode("utf-8")
-        if not isinstance(text, str):
-            raise TypeError("not text")
-        _check_depth(text)
+            text = text.decode("ascii")
+        if not isinstance(text, str) or not text.isascii():
+            raise TypeError("not ASCII text")
+        _check_parts(text)
         value = json.loads(
-            text, object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite_float
+            text,
+            object_pairs_hook=_distinct,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            parse_int=_small_int,
         )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate fails here
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair fails here
     except (ValueError, TypeError, RecursionError) as error:
         reason = str(error).split("\n")[0][:80]
         raise _damaged(name, f"its header is not plain JSON ({reason!a})") from error
@@ -182,21 +278,14 @@ def _parsed_json(text: object, name: str) -> dict[str, Any]:
     return value
 
 
-def _check_depth(text: str) -> None:
-    depth, in_string, escaped = 0, False, False
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
-    for char in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
+def _check_parts(text: str) -> None:
+    """Refuses what would be deep or large once parsed, before it is."""
+    if sum(map(text.count, '[{"')) > MAX_PARTS or text.count(",") > MAX_COMMAS:
+        raise ValueError("too many values")
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        char = text[token.start()]
+        if char in "[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise ValueError("nested too deep")
@@ -215,6 +304,13 @@ def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON number")
 
 
+def _small_int(text: str) -> int:
+    value = int(text) if len(text) <= 20 else 1 << 63
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("an integer is too large")
+    return value
+
+
 def _finite_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -231,11 +327,12 @@ def _entries(header: Mapping[str, Any], num_bytes: int, name: str) -> dict[str, 
         if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
             raise _damaged(name, f"tensor {tensor[:60]!a} is not described")
         dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-        if dtype not in _DTYPES or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+        known = isinstance(dtype, str) and dtype in _DTYPES
+        if not known or not _are_counts(shape) or not _are_counts(offsets) or len(shape) > 8 or len(offsets) != 2:
             raise _damaged(name, f"tensor {tensor[:60]!a} has an unusable type or shape")
         size = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
-        # A shape with a zero in it has no bytes, whatever else it claims; arrays index no more than 2^63 - 1.
-        if max(shape, default=0) > num_bytes + (1 << 32) or len(shape) > 8 or offsets[1] - offsets[0] != size:
+        # A shape with a zero in it has no bytes, whatever else it claims, which no array may exceed.
+        if math.prod(n for n in shape if n) > MAX_FILE_BYTES or offsets[1] - offsets[0] != size:
             raise _damaged(name, f"tensor {tensor[:60]!a} does not have the size of its shape")
         entries[tensor] = TensorEntry(_NAMES[dtype], tuple(shape), offsets[0], offsets[1])
     at = 0
@@ -270,14 +367,3 @@ def _digest_position(data: bytearray) -> int:
     """Where the digest's zeros stand: at the metadata's key, which no quoted text can imitate."""
     mark = f'"digest":"{_NO_DIGEST}"'.encode()
     return data.index(mark) + len(b'"digest":"')
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """``value`` with floats that are not finite made null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value

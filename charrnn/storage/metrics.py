@@ -8,29 +8,33 @@ from typing import Any
 
 from charrnn.errors import InputError, OutputError
 from charrnn.storage.atomic import describe, write_all, write_atomically
+from charrnn.storage.container import plain
 
 
 class MetricsLog:
     """Appends lines to a run's history.
 
-    On opening, what is not part of the resumed run goes: a torn last line, and lines of steps after its checkpoint,
-    which the run will write again.
+    On opening, what is not part of the resumed run goes: a torn last line or any other that is no JSON object, and
+    lines of steps after its checkpoint, which the run will write again.
 
     Args:
         path: of the file; need not exist.
         keep_until_step: the checkpoint's step.
 
     Raises:
+        InputError: the file is there but cannot be read.
         OutputError: the file cannot be opened for writing.
     """
 
     def __init__(self, path: Path, *, keep_until_step: int) -> None:
         self._path = path
         self._failed = False
-        self._kept = [line for line in read_metrics(path) if line.get("step", 0) <= keep_until_step]
-        text = "".join(_encoded(line) for line in self._kept).encode()
-        if path.exists() and path.read_bytes() != text:
-            write_atomically(path, text)
+        data = _read(path)
+        kept = [(raw, line) for raw, line in _whole_lines(data) if _step_of(line) <= keep_until_step]
+        self._kept = [line for _, line in kept]
+        whole = b"".join(raw for raw, _ in kept)
+        if whole != data:
+            write_atomically(path, whole)
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -44,7 +48,7 @@ class MetricsLog:
         """
         if self._failed:
             return
-        text = _encoded(line).encode()
+        text = (json.dumps(plain(line), allow_nan=False) + "\n").encode()
         try:
             write_all(self._descriptor, text)
         except OSError as error:
@@ -54,9 +58,14 @@ class MetricsLog:
             ) from error
 
     def last_number(self, key: str) -> float:
-        """The last value of ``key`` in the lines kept on opening; 0 where there is none."""
-        values = [line[key] for line in self._kept if isinstance(line.get(key), int | float)]
-        return float(values[-1]) if values else 0.0
+        """The last finite value of ``key`` in the lines kept on opening; 0 where there is none."""
+        for line in reversed(self._kept):
+            value = line.get(key)
+            if type(value) is float and math.isfinite(value):
+                return value
+            if type(value) is int and abs(value) < 1 << 63:
+                return float(value)
+        return 0.0
 
     def close(self) -> None:
         """Closes the file."""
@@ -66,29 +75,39 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a history, oldest first; what is torn or no JSON object ends it.
+    """The whole lines of a history, oldest first; what is torn or no JSON object is left out.
 
     Raises:
         InputError: the file is there but cannot be read.
     """
+    return [line for _, line in _whole_lines(_read(path))]
+
+
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        if path.exists() and not path.is_file():  # a FIFO would wait for ever
+            raise InputError(f"{str(path)!r} is no regular file; move it away")
+        return path.read_bytes()
     except FileNotFoundError:
-        return []
+        return b""
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+
+def _whole_lines(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
+    """Lines as they stand, with what they say."""
     lines = []
-    for raw in data.splitlines(keepends=True):
+    for raw in data.split(b"\n")[:-1]:  # after the last newline stands nothing, or a torn line
         try:
             line = json.loads(raw)
         except (ValueError, RecursionError):
-            break
-        if not raw.endswith(b"\n") or not isinstance(line, dict):
-            break
-        lines.append(line)
+            continue
+        if isinstance(line, dict):
+            lines.append((raw + b"\n", line))
     return lines
 
 
-def _encoded(line: dict[str, Any]) -> str:
-    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
-    return json.dumps(plain, allow_nan=False) + "\n"
+def _step_of(line: dict[str, Any]) -> float:
+    """The step of a line: 0 where it has none, infinite where it is no number, so that the line goes."""
+    step = line.get("step", 0)
+    return step if type(step) is int else math.inf

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.atomic import write_atomically
-from charrnn.storage.container import TensorEntry, from_bytes, read_bytes, to_bytes
+from charrnn.storage.container import check_entries, from_bytes, read_bytes, to_bytes
+from charrnn.storage.training_file import TRAINING_NAME
 from charrnn.text.vocab import Vocab
 
 MODEL_NAME = "model.safetensors"
@@ -66,35 +67,14 @@ def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
         check_entries(container.entries, expected)
         more = _object(facts, "facts")
     except CharRNNError as error:
-        raise InputError(f"{str(file)!r} holds no usable model: {error}") from error
+        # What is wrong may quote the file, which may be hostile: no more of it than a line shows.
+        raise InputError(f"{str(file)!r} holds no usable model: {str(error)[:300]}; train again") from error
     weights = {name: container.array(name) for name in expected}
     if not allow_nonfinite:
         wrong = [name for name, weight in weights.items() if not np.isfinite(weight).all()]
         if wrong:
             raise InputError(f"{str(file)!r} holds weights that are not finite ({wrong[0]}); train again")
     return ModelFile(settings, vocab, weights, more)
-
-
-def check_entries(found: dict[str, TensorEntry], expected: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-    """Makes sure that tensors are just those expected.
-
-    Args:
-        found: tensors of a container.
-        expected: (dtype, shape) by name.
-
-    Raises:
-        InputError: they are not; names the first five differences.
-    """
-    differences = [f"{name} is missing" for name in expected if name not in found]
-    for name, entry in found.items():
-        if name not in expected:
-            differences.append(f"{name[:60]!r} is not part of it")
-        elif (entry.dtype, entry.shape) != expected[name]:
-            dtype, shape = expected[name]
-            differences.append(f"{name} is {entry.dtype} {list(entry.shape)}, not {dtype} {list(shape)}")
-    if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise InputError("; ".join(differences[:5]) + more)
 
 
 def _object(facts: dict[str, Any], key: str) -> dict[str, Any]:
@@ -105,12 +85,26 @@ def _object(facts: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _model_path(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    file = path / MODEL_NAME
-    if file.exists():
-        return file
-    runs = sorted(child.name for child in path.iterdir() if (child / MODEL_NAME).exists())
+    try:
+        if not path.is_dir():
+            return path
+        names = sorted(child.name for child in path.iterdir())
+        if MODEL_NAME in names:
+            return path / MODEL_NAME
+        runs = [name for name in names if (path / name / MODEL_NAME).exists()]
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    if TRAINING_NAME in names:
+        raise InputError(
+            f"{str(path)!r} is a run without a model yet; go on with charrnn train --resume, then try again"
+        )
     if runs:
-        raise InputError(f"{str(path)!r} holds runs, not a model; name one of them: {', '.join(runs[:10])}")
-    raise InputError(f"{str(path)!r} holds no {MODEL_NAME}; name a run that charrnn train wrote")
+        raise InputError(f"{str(path)!r} holds runs, not a model; name one of them: {_listed(runs)}")
+    holds = f"it holds {_listed(names)}" if names else "it is empty"
+    raise InputError(f"{str(path)!r} holds no {MODEL_NAME}, {holds}; name a run that charrnn train wrote")
+
+
+def _listed(names: list[str]) -> str:
+    """The first ten names, harmless on a terminal."""
+    shown = ", ".join(name[:60] if name.isprintable() else ascii(name[:60]) for name in names[:10])
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")

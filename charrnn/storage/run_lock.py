@@ -11,6 +11,7 @@ from charrnn.errors import InputError, LockedError, OutputError, SettingsError
 
 LOCK_NAME = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_HOLDER = re.compile(rb"process \d{1,10} on [\x21-\x7e]{1,100}")
 
 
 class RunLock:
@@ -25,7 +26,7 @@ class RunLock:
     Raises:
         LockedError: another process holds it; names process and host.
         InputError: there is no such directory.
-        OutputError: nothing can be written into it.
+        OutputError: nothing can be written or locked in it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -38,19 +39,27 @@ class RunLock:
         except ImportError:
             return self
         directory = self._path.parent
-        if not directory.is_dir():
+        if not _is_directory(directory):
             raise InputError(f"there is no run {str(directory)!r}; name the directory of one")
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # The lock is written into: it must not be a link to somebody's file, nor a FIFO to wait for.
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._path, flags, 0o666)
         except OSError as error:
-            raise OutputError(f"cannot write into {str(directory)!r}: {error.strerror}") from error
+            raise OutputError(f"cannot write {str(self._path)!r}: {error.strerror}; remove it, or allow it") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+        except BlockingIOError as error:
+            match = _HOLDER.match(os.read(descriptor, 200))
             os.close(descriptor)
             raise LockedError(
-                f"{str(directory)!r} is in use by {holder}; wait for it, stop it, or train under another --name"
+                f"{str(directory)!r} is in use by {match[0].decode() if match else 'another process'}; "
+                f"wait for it, stop it, or train under another --name"
+            ) from error
+        except OSError as error:
+            os.close(descriptor)
+            raise OutputError(
+                f"cannot lock {str(self._path)!r}: {error.strerror}; choose a directory on another disk with --out"
             ) from error
         with suppress(OSError):  # who holds it is a courtesy; a full disk must not forbid to train
             os.ftruncate(descriptor, 0)
@@ -82,6 +91,19 @@ def checked_name(name: str) -> str:
 
 def is_taken(directory: Path) -> bool:
     """Whether ``directory`` holds something already, so that a new run must not go there."""
-    if not directory.is_dir():
-        return directory.exists() or directory.is_symlink()
-    return any(not child.name.startswith(".") for child in directory.iterdir())
+    try:
+        if not directory.is_dir():
+            return directory.exists() or directory.is_symlink()
+    except OSError:
+        return False  # no such path can be: making it tells why
+    try:
+        return any(not child.name.startswith(".") for child in directory.iterdir())
+    except OSError:
+        return True  # there, but closed to us
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

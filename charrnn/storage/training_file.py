@@ -1,6 +1,7 @@
 """The state of a run between two updates, in one file."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import InputError
 from charrnn.storage.atomic import write_atomically
-from charrnn.storage.container import TensorEntry, from_bytes, read_bytes, to_bytes
-from charrnn.storage.model_file import check_entries
+from charrnn.storage.container import TensorEntry, check_entries, from_bytes, read_bytes, to_bytes
+
+TRAINING_NAME = "training.safetensors"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TrainingFile:
         """
         entries = {name: TensorEntry(a.dtype.name, a.shape, 0, a.nbytes) for name, a in self.tensors.items()}
         try:
-            check_entries(entries, dict(expected))
+            check_entries(entries, expected)
         except InputError as error:
             raise InputError(f"{str(path)!r} does not fit its own settings: {error}") from error
         wrong = [name for name, a in self.tensors.items() if not np.isfinite(a).all()]
@@ -61,7 +63,10 @@ def read_training(path: Path) -> TrainingFile:
     Raises:
         InputError: there is none, or it is damaged.
     """
-    if not path.exists():
-        raise InputError(f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory")
+    with suppress(OSError):  # of a path that cannot even be looked for, reading tells
+        if not path.exists():
+            raise InputError(
+                f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory"
+            )
     container = from_bytes(read_bytes(path), kind="training", name=str(path))
     return TrainingFile({name: container.array(name) for name in container.entries}, container.facts)

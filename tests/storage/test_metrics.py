@@ -45,10 +45,13 @@ def test_lines_after_the_checkpoint_go(tmp_path):
 
 
 @pytest.mark.parametrize("line", [b"[]\n", b"nonsense\n", b"\xff\n", b"[" * 100_000 + b"\n"])
-def test_what_is_no_line_of_ours_ends_the_history(tmp_path, line):
+def test_what_is_no_line_of_ours_goes_and_the_rest_stays_as_it_stood(tmp_path, line):
     path = filled(tmp_path / "m")
-    path.write_bytes(path.read_bytes() + line + b'{"step": 4}\n')
-    assert [found["step"] for found in read_metrics(path)] == [1, 2, 3]
+    before = path.read_bytes()
+    path.write_bytes(before + line + b'{ "step":4}\n')
+    assert [found["step"] for found in read_metrics(path)] == [1, 2, 3, 4]
+    MetricsLog(path, keep_until_step=4).close()
+    assert path.read_bytes() == before + b'{ "step":4}\n'
 
 
 def test_a_failed_append_is_told_once(tmp_path, monkeypatch):
