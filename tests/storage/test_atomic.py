@@ -111,3 +111,17 @@ def test_a_directory_that_cannot_be_made_or_written_is_told_beforehand(tmp_path)
         probe_writable(tmp_path / "file" / "run")
     probe_writable(tmp_path / "new" / "run")
     assert list((tmp_path / "new" / "run").iterdir()) == []
+
+
+def test_a_name_that_only_looks_like_a_writers_is_left_alone(tmp_path):
+    odd = tmp_path / f".model.tmp-{'9' * 30}-0a"
+    odd.touch()
+    remove_stale(tmp_path)
+    assert odd.exists()
+
+
+def test_a_write_that_takes_nothing_is_an_error_and_no_endless_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda fd, data: 0)
+    with pytest.raises(OutputError, match="took no byte"):
+        write_atomically(tmp_path / "file", b"content")
+    assert list(tmp_path.iterdir()) == []

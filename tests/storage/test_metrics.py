@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from charrnn.errors import OutputError
+from charrnn.errors import InputError, OutputError
 from charrnn.storage.metrics import MetricsLog, read_metrics
 
 
@@ -66,3 +66,26 @@ def test_a_failed_append_is_told_once(tmp_path, monkeypatch):
     log.append({"step": 2})
     log.close()
     assert json.dumps(read_metrics(tmp_path / "m")) == "[]"
+
+
+@pytest.mark.parametrize("step", ['"x"', "null", "1.5", "[]"])
+def test_a_line_whose_step_is_no_number_goes(tmp_path, step):
+    path = filled(tmp_path / "m")
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"step": %s}\n' % step.encode())
+    MetricsLog(path, keep_until_step=3).close()
+    assert path.read_bytes() == before
+
+
+def test_a_number_too_large_or_not_finite_is_not_the_last(tmp_path):
+    path = tmp_path / "m"
+    path.write_text('{"s": 2}\n{"s": NaN}\n{"s": true}\n{"s": %s}\n' % ("9" * 400))
+    log = MetricsLog(path, keep_until_step=0)
+    assert log.last_number("s") == 2.0
+    log.close()
+
+
+def test_a_fifo_in_its_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m")
+    with pytest.raises(InputError, match="regular file"):
+        MetricsLog(tmp_path / "m", keep_until_step=0)

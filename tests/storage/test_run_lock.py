@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import InputError, LockedError, SettingsError
+from charrnn.errors import InputError, LockedError, OutputError, SettingsError
 from charrnn.storage.run_lock import RunLock, checked_name, is_taken
 
 HOLD = """
@@ -76,3 +77,35 @@ def test_a_directory_with_anything_visible_in_it_is_taken(tmp_path):
     (tmp_path / "notes").touch()
     assert is_taken(tmp_path)
     assert is_taken(tmp_path / "notes")
+
+
+def test_a_lock_that_is_a_link_does_not_touch_what_it_leads_to(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError, match="lock"), RunLock(run):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_disk_without_locks_is_not_mistaken_for_a_run_in_use(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with pytest.raises(OutputError, match="cannot lock"), RunLock(tmp_path):
+        pass
+
+
+def test_a_holder_that_is_no_name_is_not_shown(tmp_path):
+    with RunLock(tmp_path):
+        (tmp_path / ".lock").write_bytes(b"\x1b]52;c;aaaa\x07")
+        with pytest.raises(LockedError, match="in use by another process"), RunLock(tmp_path):
+            pass
+
+
+def test_a_name_too_long_for_any_directory_is_no_run_and_not_taken():
+    with pytest.raises(InputError, match="no run"), RunLock(Path("x" * 300)):
+        pass
+    assert not is_taken(Path("x" * 300))
