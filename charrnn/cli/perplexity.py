@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from charrnn.inference.language_model import LanguageModel
+    from charrnn.text.corpus import Encoded
     from charrnn.text.source import Source
     from charrnn.text.vocab import Vocab
     from charrnn.units import Score
@@ -66,6 +69,22 @@ def perplexity(
             show_default=False,
         ),
     ] = None,
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="Report apart the score of a model that goes on learning from each text as it is scored "
+            "(dynamic evaluation); slow.",
+        ),
+    ] = False,
+    fit_temperature: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Report apart the score at the softmax temperature that suits this other text best.",
+            show_default=False,
+        ),
+    ] = None,
     unknown: Annotated[
         Unknown,
         typer.Option(help="Characters that the model does not know: an error, or passed over and counted."),
@@ -90,27 +109,34 @@ def perplexity(
       charrnn perplexity checkpoints/shakespeare held-out.txt
       charrnn perplexity model.safetensors part-1.txt part-2.txt --json
       charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
+      charrnn perplexity checkpoints/shakespeare held-out.txt --dynamic --fit-temperature other.txt
       cat candidates.txt | charrnn perplexity checkpoints/shakespeare - --by-line
     """
     from charrnn.errors import InputError, SettingsError
 
     if (windowed is not None) + by_line + (streams is not None) > 1:
         raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
+    if (dynamic or fit_temperature is not None) and (windowed or by_line or streams):
+        raise SettingsError(
+            "--dynamic and --fit-temperature stand beside the exact score; leave the other protocol out"
+        )
 
     from charrnn.inference.language_model import load
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.terminal import is_terminal, write_note, write_result
+    from charrnn.text.corpus import encode_text_file
     from charrnn.units import ZERO_SCORE
 
     language_model = load(model, num_threads=threads)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
+    vocab = language_model.vocab
+    encoded: list[Encoded] = []
     if by_line:
         scored = _score_by_line(language_model, texts, encoding=encoding, unknown=unknown)
     else:
-        scored = _score_whole(
-            language_model, texts, encoding=encoding, unknown=unknown, windowed=windowed, streams=streams
-        )
+        encoded = [each for text in texts for each in encode_text_file(text, vocab, encoding=encoding, unknown=unknown)]
+        scored = _score_whole(language_model, encoded, windowed=windowed, streams=streams)
     files = [{"name": each.name, **_facts(each.score)} | ({"lines": each.lines} if by_line else {}) for each in scored]
     total = sum((each.score for each in scored), ZERO_SCORE)
     if not total.num_predictions:
@@ -124,34 +150,40 @@ def perplexity(
     lines = sorted((line for file in files for line in file.get("lines", [])), key=lambda line: line["nats"])
     for rank, line in enumerate(lines, 1):
         line["rank"] = rank
+    apart: dict[str, Any] = {}
+    if dynamic or fit_temperature is not None:
+        fitting = (
+            []
+            if fit_temperature is None
+            else encode_text_file(fit_temperature, vocab, encoding=encoding, unknown=unknown)
+        )
+        if len(fitting) > 1:
+            raise InputError(f"{fit_temperature!r} names {len(fitting)} texts; name one to fit the temperature on")
+        apart = _score_apart(model, encoded, fitting, threads=threads, dynamic=dynamic)
     if as_json:
         import json
 
-        result = {"model": str(model), "protocol": protocol, "files": files, "total": _facts(total)}
+        result = {"model": str(model), "protocol": protocol, "files": files, "total": _facts(total), **apart}
         written = json.dumps(_without_nan(result), ensure_ascii=is_terminal(), allow_nan=False)
         write_result(written + "\n")
         return
     if by_line:
         _write_lines(files)
     _write_scores(files, _facts(total), protocol=protocol)
+    for each in apart.values():
+        write_result("\n")
+        _write_scores(each["files"], each["total"], protocol=each["protocol"])
 
 
 def _score_whole(
-    model: "LanguageModel",
-    texts: list[str],
-    *,
-    encoding: str,
-    unknown: Unknown,
-    windowed: int | None,
-    streams: int | None,
+    model: "LanguageModel", texts: "list[Encoded]", *, windowed: int | None, streams: int | None
 ) -> "list[_Scored]":
-    """Each file that ``texts`` name, from its first symbol to its last."""
+    """Each text from its first symbol to its last."""
     import os
     from concurrent.futures import ThreadPoolExecutor
     from dataclasses import replace
 
     from charrnn.inference.scoring import score_ids, score_streams, score_windowed
-    from charrnn.text.corpus import encode_text_file
 
     def score(ids: "NDArray[Any]") -> "Score":
         if windowed is not None:
@@ -160,16 +192,45 @@ def _score_whole(
             return score_streams(model.engine, ids, vocab=model.vocab, num_streams=streams)
         return score_ids(model.engine, ids, vocab=model.vocab)
 
-    encoded = [
-        each for text in texts for each in encode_text_file(text, model.vocab, encoding=encoding, unknown=unknown)
-    ]
     # One exact stream keeps one core busy: several texts go side by side. Many streams share the cores already.
     with ThreadPoolExecutor((os.cpu_count() or 1) if windowed is streams is None else 1) as pool:
-        scores = list(pool.map(score, (each.ids for each in encoded)))
+        scores = list(pool.map(score, (each.ids for each in texts)))
     return [
         _Scored(each.name, replace(score, num_unknown=each.num_unknown), [])
-        for each, score in zip(encoded, scores, strict=True)
+        for each, score in zip(texts, scores, strict=True)
     ]
+
+
+def _score_apart(
+    path: Path, texts: "list[Encoded]", fitting: "list[Encoded]", *, threads: int | None, dynamic: bool
+) -> dict[str, Any]:
+    """Scores by more than the model as it is, by name: "temperature" where there is a text to fit it on, "dynamic"."""
+    from dataclasses import replace
+
+    from charrnn.inference.dynamic import score_dynamic
+    from charrnn.inference.engine import open_engine
+    from charrnn.inference.scoring import score_ids
+    from charrnn.inference.temperature import fit_temperature, with_temperature
+    from charrnn.storage.model_file import read_model
+    from charrnn.units import ZERO_SCORE
+
+    model = read_model(path)
+    settings, weights, vocab = model.settings, model.weights, model.vocab
+    found: dict[str, Any] = {}
+
+    def report(name: str, protocol: str, score: "Callable[[NDArray[Any]], Score]", **more: object) -> None:
+        scores = [replace(score(each.ids), num_unknown=each.num_unknown) for each in texts]
+        files = [{"name": each.name, **_facts(s)} for each, s in zip(texts, scores, strict=True)]
+        found[name] = {"protocol": protocol, **more, "files": files, "total": _facts(sum(scores, ZERO_SCORE))}
+
+    if fitting:
+        value = fit_temperature(settings, weights, fitting[0].ids, vocab=vocab)
+        engine = open_engine(settings, with_temperature(weights, value), num_threads=threads)
+        protocol = f"exact, temperature {value:.4f} fitted on {fitting[0].name}"
+        report("temperature", protocol, lambda ids: score_ids(engine, ids, vocab=vocab), temperature=value)
+    if dynamic:
+        report("dynamic", "dynamic", lambda ids: score_dynamic(settings, weights, ids, vocab=vocab))
+    return found
 
 
 def _score_by_line(model: "LanguageModel", texts: list[str], *, encoding: str, unknown: Unknown) -> "list[_Scored]":

@@ -417,6 +417,7 @@ def _conclude(finished: "event.Finished", directory: Path, shape: ModelSettings,
             "step": finished.step,
             "best_step": finished.best_step,
             "seconds": round(finished.seconds, 1),
+            "shape": describe(shape),
             "num_parameters": shape.num_parameters,
             **finished.best.to_json(),
         }

@@ -260,3 +260,31 @@ def test_scoring_loads_no_torch(model, text):
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_scores_by_more_than_the_model_are_reported_apart(model, tmp_path):
+    text, other = tmp_path / "text.txt", tmp_path / "other.txt"
+    text.write_text(TEXT)
+    other.write_text(TEXT[::-1])
+    plain = told(model, text)
+    found = told(model, text, "--dynamic", "--fit-temperature", other)
+    assert {key: found[key] for key in plain} == plain
+    assert found["temperature"]["total"]["nats"] < plain["total"]["nats"]
+    assert 0.25 <= found["temperature"]["temperature"] <= 4
+    assert found["dynamic"]["total"]["nats"] != plain["total"]["nats"]
+    assert found["dynamic"]["total"]["num_predictions"] == plain["total"]["num_predictions"]
+    shown = written(model, text, "--dynamic", "--fit-temperature", other)
+    assert [line.split(None, 1)[1].split(",")[0] for line in shown.splitlines() if line.startswith("protocol")] == [
+        "exact",
+        "exact",
+        "dynamic",
+    ]
+
+
+@pytest.mark.parametrize("other", ["--by-line", "--windowed=9", "--streams=2"])
+def test_scores_apart_stand_beside_the_exact_one_alone(model, tmp_path, other):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    ended = run(model, text, "--dynamic", other)
+    assert ended.returncode == 2
+    assert b"beside the exact score" in ended.stderr
