@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.corpus import corpus
+from charrnn.cli.inspect import inspect
 from charrnn.cli.perplexity import perplexity
 from charrnn.cli.sample import sample
 from charrnn.cli.train import train
+from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
 from charrnn.reports.terminal import inert
 
@@ -52,6 +54,8 @@ def charrnn(
 app.command()(train)
 app.command()(sample)
 app.command()(perplexity)
+app.command()(inspect)
+app.command()(verify)
 app.command()(corpus)
 
 

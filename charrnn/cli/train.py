@@ -176,6 +176,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    restart: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of windows at which a stream begins anew from the zero state  "
+            f"[default: {TrainingSettings.restart:g}]",
+            rich_help_panel=_RECIPE,
+            show_default=False,
+        ),
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
@@ -246,6 +255,7 @@ def train(
         weight_decay=weight_decay,
         grad_clip=grad_clip,
         averaging=averaging,
+        restart=restart,
         patience=patience,
         eval_every=eval_every,
         seed=seed,
@@ -263,23 +273,30 @@ def train(
 
     from charrnn.reports.progress import say
     from charrnn.storage.atomic import probe_writable, remove_stale
-    from charrnn.storage.model_file import read_model
+    from charrnn.storage.model_file import ModelFile, read_model
     from charrnn.storage.run_lock import RunLock
     from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, read_checkpoint
-    from charrnn.training.device import as_before, has_gpu, place
-    from charrnn.training.preparation import TextChoice, prepare, prepare_resume
     from charrnn.training.stop import stop_on_signals
-    from charrnn.training.trainer import Trainer
 
     with stop_on_signals() as request:
         directory = resume if resume is not None else _new_directory(out, name, files or [])
         checkpoint: Checkpoint | None = None
+        source: ModelFile | None = None
         if resume is None:
             probe_writable(directory)
         with RunLock(directory):
             remove_stale(directory)
+            # What may be refused is read before torch is loaded, which takes seconds.
             if resume is not None:
                 checkpoint = read_checkpoint(directory / TRAINING_NAME)
+            elif init_from is not None:
+                source = read_model(init_from)
+
+            from charrnn.training.device import as_before, has_gpu, place
+            from charrnn.training.preparation import TextChoice, prepare, prepare_resume
+            from charrnn.training.trainer import Trainer
+
+            if checkpoint is not None:
                 prepared = prepare_resume(checkpoint, files or [])
                 device, precision, threads = as_before(
                     checkpoint.computed_by, device=device, precision=precision, num_threads=threads
@@ -290,7 +307,7 @@ def train(
                     on_gpu=has_gpu(device),
                     model=model,
                     training=training,
-                    init_from=None if init_from is None else read_model(init_from),
+                    init_from=source,
                 )
             placement = place(prepared.task.model, device=device, precision=precision, num_threads=threads)
             trainer = Trainer(

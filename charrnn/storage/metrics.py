@@ -10,6 +10,8 @@ from charrnn.errors import InputError, OutputError
 from charrnn.storage.atomic import describe, write_all, write_atomically
 from charrnn.storage.container import plain
 
+METRICS_NAME = "metrics.jsonl"
+
 
 class MetricsLog:
     """Appends lines to a run's history.

@@ -55,7 +55,7 @@ def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
         InputError: there is none, or it is damaged, of another kind, or not usable.
     """
     path = Path(path)
-    file = _model_path(path)
+    file = model_path(path)
     container = from_bytes(read_bytes(file), kind="model", name=str(file))
     try:
         facts = container.facts
@@ -84,7 +84,12 @@ def _object(facts: dict[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _model_path(path: Path) -> Path:
+def model_path(path: Path) -> Path:
+    """The model file that ``path`` names: itself, or the one in a run's directory.
+
+    Raises:
+        InputError: it is a directory without one, or cannot be looked into.
+    """
     try:
         if not path.is_dir():
             return path

@@ -1,5 +1,6 @@
 """All that a run needs to go on as if it had never stopped, to and from training.safetensors."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.errors import InputError, SettingsError
+from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.training_file import TrainingFile, read_training, write_training
+from charrnn.storage.training_file import TRAINING_NAME, TrainingFile, read_training, write_training
 from charrnn.text.vocab import Vocab
 from charrnn.training.settings import TrainingSettings
 from charrnn.units import Score
 
-TRAINING_NAME = "training.safetensors"
+__all__ = ["TRAINING_NAME", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -94,28 +95,65 @@ def read_checkpoint(path: Path) -> Checkpoint:
     file = read_training(path)
     try:
         checkpoint = _from_facts(file.facts, file.tensors)
-    except (KeyError, TypeError, ValueError, SettingsError) as error:
-        raise InputError(f"{path} holds training facts that do not fit together: {error}") from error
+    except (KeyError, TypeError, ValueError, CharRNNError) as error:
+        # What is wrong may quote the file, which may be hostile: no more of it than a line shows.
+        raise InputError(
+            f"{str(path)!r} holds training facts that do not fit together: {str(error)[:300]}; start a new run"
+        ) from error
     file.check(path, checkpoint.expected())
     return checkpoint
 
 
 def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Checkpoint:
-    counts = {name: facts[name] for name in _COUNTS}
-    counts["num_steps"] = facts["num_steps"]
-    for name, value in counts.items():
-        if not (type(value) is int and value >= 0) and not (name == "num_steps" and value is None):
-            raise ValueError(f"{name} is {value!r}")
-    for name in ("corpus", "computed_by"):
-        if type(facts[name]) is not dict:
-            raise ValueError(f"{name} is {facts[name]!r}")
+    counts = {name: _count(facts[name], name) for name in _COUNTS}
+    num_steps = None if facts["num_steps"] is None else _count(facts["num_steps"], "num_steps")
+    if num_steps is not None and not counts["eval_every"]:
+        raise ValueError("eval_every is 0 in a run that is planned")
+    corpus, computed_by = facts["corpus"], facts["computed_by"]
+    _check_corpus(corpus)
+    if type(computed_by) is not dict:
+        raise ValueError(f"computed_by is {computed_by!r}")
     return Checkpoint(
         tensors=tensors,
         model=ModelSettings.from_json(facts["model"]),
         training=TrainingSettings.from_json(facts["training"]),
         vocab=Vocab.from_json(facts["vocab"]),
-        corpus=facts["corpus"],
-        best=None if facts["best"] is None else Score(**facts["best"]),
-        computed_by=facts["computed_by"],
+        corpus=corpus,
+        best=None if facts["best"] is None else _score(facts["best"]),
+        computed_by=computed_by,
+        num_steps=num_steps,
         **counts,
     )
+
+
+def _count(value: object, name: str) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _score(values: Mapping[str, Any]) -> Score:
+    score = Score(**values)
+    for name, value in asdict(score).items():
+        if name.startswith("num_"):
+            _count(value, name)
+        elif type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise ValueError(f"{name} of the best score is {value!r}")
+    return score
+
+
+def _check_corpus(corpus: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Makes sure that the text can be looked for again by what is known of it."""
+    source, names = corpus["source"], corpus["names"]
+    lists = {"names": names, "paths": source["paths"], "val_paths": source["val_paths"]}
+    for name, values in lists.items():
+        if type(values) is not list or not all(type(value) is str for value in values):
+            raise ValueError(f"the text's {name} are {values!r}")
+    strings = {"fingerprint": corpus["fingerprint"], "level": source["level"], "encoding": source["encoding"]}
+    for name, value in strings.items():
+        if type(value) is not str:
+            raise ValueError(f"the text's {name} is {value!r}")
+    if not source["paths"] or source["level"] not in ("char", "byte"):
+        raise ValueError(f"the text's level is {source['level']!r}, its paths {source['paths']!r}")
+    if type(source["val_fraction"]) is not float or not 0 < source["val_fraction"] < 1:
+        raise ValueError(f"the text's val_fraction is {source['val_fraction']!r}")

@@ -21,6 +21,7 @@ from charrnn.training.recipe import recommend
 from charrnn.training.trainer import Task
 
 DEFAULT_VAL_FRACTION = 0.1
+_MAX_NAMES = 1000  # of texts kept in a model; a directory may hold more files than a header may list
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def prepare_resume(checkpoint: Checkpoint, paths: Sequence[str] = ()) -> Prepare
     texts = _open(choice, known=checkpoint.vocab)
     if texts.facts["fingerprint"] != checkpoint.corpus["fingerprint"]:
         raise InputError(
-            f"the text has changed since this run began ({', '.join(texts.facts['names'])}); "
+            f"the text has changed since this run began ({', '.join(texts.facts['names'][:3])}); "
             f"resume needs the same text: name it, or start a new run with --init-from"
         )
     task = Task(
@@ -173,7 +174,8 @@ def _open(text: TextChoice, *, known: Vocab | None) -> _Texts:
         if parts.is_same:
             notes.append("the text is too short to hold any out: the held-out loss is that of the text itself")
     facts = {
-        "names": list(corpus.names),
+        "names": list(corpus.names[:_MAX_NAMES]),
+        "num_texts": len(corpus.names),
         "fingerprint": fingerprint,
         "num_symbols": len(corpus.ids),
         "num_held_out": len(held_out_ids),

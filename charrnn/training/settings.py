@@ -19,6 +19,7 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
     "beta2": (0, 0.999999, True, False),
     "grad_clip": (0, 1e6, False, False),
     "averaging": (0, 1, True, False),
+    "restart": (0, 1, True, False),
     "patience": (1, 1_000_000, True, True),
     "seed": (0, 2**63 - 1, True, True),
     "minutes": (0, 1e6, False, False),
@@ -44,6 +45,8 @@ class TrainingSettings:
         beta2: AdamW's decay of the mean squared gradient.
         grad_clip: largest norm of the whole gradient.
         averaging: the averaged weights look back over this share of the steps so far; 0 averages nothing.
+        restart: share of windows before which a stream forgets all and begins from the zero state, as texts to be
+            sampled or scored do; without it a model seldom learns how a text begins.
         patience: evaluations without a better held-out loss after which the run ends.
         seed: of weights, window offsets and dropout.
         minutes: length of the run in time, or
@@ -65,6 +68,7 @@ class TrainingSettings:
     beta2: float = 0.99
     grad_clip: float = 0.25
     averaging: float = 0.05
+    restart: float = 0.05
     patience: int = 10
     seed: int = 0
     minutes: float | None = None
@@ -100,7 +104,7 @@ class TrainingSettings:
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             odd = sorted(names ^ set(values))
-            raise SettingsError(f"training settings: missing or unknown {', '.join(odd)}")
+            raise SettingsError(f"training settings: missing or unknown {odd}")
         return cls(**values)
 
 

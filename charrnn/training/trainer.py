@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from charrnn.errors import DeviceError, DivergedError, InputError, OutputError
 from charrnn.models.char_rnn import CharRNN, State
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.metrics import MetricsLog
+from charrnn.storage.metrics import METRICS_NAME, MetricsLog
 from charrnn.storage.model_file import MODEL_NAME, ModelFile, read_model, write_model
 from charrnn.text.stream import Streams
 from charrnn.text.vocab import Vocab
@@ -39,7 +39,6 @@ from charrnn.training.optimizer import Optimizer
 from charrnn.training.settings import TrainingSettings, learning_rate_at
 from charrnn.units import Score
 
-METRICS_NAME = "metrics.jsonl"
 MAX_EVALUATED = 131_072  # held-out symbols scored during a run; the rest is scored once, at its end
 MAX_FINAL = 262_144
 _MARGIN = 0.96  # of the time left that is planned for: machines slow down a little as they warm
@@ -50,6 +49,7 @@ _SECONDS_BETWEEN_EVENTS = 0.1
 _SECONDS_BETWEEN_SAVES = 30.0
 _MAX_SKIPPED = 20  # updates in a row with non-finite gradients
 _MAX_FAILED_SAVES = 3
+_RESTARTS = 1  # sets the draws of restarts apart from others of the same seed
 
 
 @dataclass(frozen=True)
@@ -236,6 +236,10 @@ class Trainer:
         targets = torch.from_numpy(window.targets).to(device, non_blocking=True)
         if window.starts_epoch:
             self._state = self._model.zero_state(settings.batch_size)
+        elif settings.restart > 0:
+            goes_on = np.random.default_rng((settings.seed, self._step, _RESTARTS)).random(settings.batch_size)
+            kept = torch.from_numpy(goes_on >= settings.restart)[:, None].to(device)  # (B, 1)
+            self._state = State(*(torch.where(kept, part, 0.0) for part in self._state))
         if self._task.model.dropout > 0:
             torch.manual_seed(_mixed(settings.seed, self._step))
         self._model.train()

@@ -8,6 +8,8 @@ from charrnn.training.trainer import Task, Trainer
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 40
 
+SOURCE = {"paths": ["text"], "level": "char", "encoding": "utf-8", "val_paths": [], "val_fraction": 0.1}
+
 
 def make_task(text=TEXT, *, model=None, training=None, held_out=None):
     vocab = Vocab.of_text(text)
@@ -19,7 +21,7 @@ def make_task(text=TEXT, *, model=None, training=None, held_out=None):
         ids[:end],
         ids[end:] if held_out is None else vocab.encode(held_out),
         vocab,
-        {"names": ["text"], "fingerprint": "0", "source": {}},
+        {"names": ["text"], "fingerprint": "0", "source": SOURCE},
         ModelSettings(vocab_size=vocab.size, **{"hidden_size": 5, **(model or {})}),
         TrainingSettings(**{**recipe, **training}),
     )

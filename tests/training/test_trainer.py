@@ -8,6 +8,7 @@ import torch
 from tiny_run import StopAfter, make_task, make_trainer, never
 
 from charrnn.errors import DivergedError, OutputError
+from charrnn.models.char_rnn import CharRNN
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model
 from charrnn.training import event, trainer
@@ -184,3 +185,22 @@ def test_the_held_out_loss_of_a_markov_chain_comes_near_its_entropy_and_not_belo
     assert finished.best.nats_per_char > entropy - 3 * finished.best.standard_error
     # 2 % above, and what 4,000 held-out symbols may differ by chance.
     assert finished.best.nats_per_char < 1.02 * entropy + 3 * finished.best.standard_error
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_streams_begin_anew_at_the_share_of_windows_asked_for(tmp_path, monkeypatch, share):
+    seen = []
+    forward = CharRNN.forward
+
+    def spied(self, ids, state):
+        if self.training:
+            seen.append((state.hidden == 0).all(dim=2)[0])
+        return forward(self, ids, state)
+
+    monkeypatch.setattr(CharRNN, "forward", spied)
+    task = make_task(training={"steps": 80, "restart": share, "batch_size": 9, "eval_every": 80})
+    list(make_trainer(task, tmp_path).run(never))
+    windows_per_epoch = make_trainer(task, tmp_path / "other")._streams.windows_per_epoch
+    within = torch.stack([zero for step, zero in enumerate(seen) if step % windows_per_epoch])
+    # Some 600 draws: three standard errors are 0.06.
+    assert float(within.double().mean()) == pytest.approx(share, abs=0.06 if 0 < share < 1 else 0)
