@@ -111,6 +111,14 @@ def train(
             show_default=False,
         ),
     ] = None,
+    weight_dropout: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Share of the recurrent weights dropped in training, anew for each window; {_AUTO}.",
+            rich_help_panel=_MODEL,
+            show_default=False,
+        ),
+    ] = None,
     bias: Annotated[
         bool | None,
         typer.Option("--bias/--no-bias", help="Biases  [default: bias]", rich_help_panel=_MODEL, show_default=False),
@@ -240,6 +248,7 @@ def train(
         input=input,
         embedding_size=embedding_size,
         dropout=dropout,
+        weight_dropout=weight_dropout,
         bias=bias,
         reset=reset,
     )
@@ -361,7 +370,7 @@ def _opening(
     num_learned, num_held_out = len(task.train_ids), len(task.held_out_ids)
     sizes = f"{num_learned:,} {unit} to learn from, {num_held_out:,} held out, {task.vocab.size} different"
     steps = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
-    noise = f"dropout {shape.dropout:.2g}, seed {recipe.seed}"
+    noise = f"dropout {shape.dropout:.2g} (recurrent weights {shape.weight_dropout:.2g}), seed {recipe.seed}"
     machine = f"{placement.device.type}, {placement.signature()['precision']}, {placement.num_threads} threads"
     lines = [
         f"text:  {names}: {sizes}",

@@ -91,6 +91,7 @@ class CharRNN(nn.Module):
             outputs, h, c = run_recurrence(
                 layer,
                 s,
+                weight_hh=dropout(layer.weight_hh, s.weight_dropout) if self.training else layer.weight_hh,
                 ids=ids,
                 embedding=None if self.embedding is None else self.embedding.weight,
                 below=outputs if index > 0 else None,

@@ -45,6 +45,7 @@ def run_recurrence(
     layer: "RecurrentLayer",
     settings: ModelSettings,
     *,
+    weight_hh: Tensor,
     ids: Tensor,
     embedding: Tensor | None,
     below: Tensor | None,
@@ -57,6 +58,7 @@ def run_recurrence(
     Args:
         layer: the weights.
         settings: the network's shape.
+        weight_hh: (G*H, H), the layer's own or a part of it left by dropout.
         ids: (T, B) symbols; the input of layer 0.
         embedding: (V, E) or None for one-hot input.
         below: (T, B, H) outputs of the layer below; None for layer 0.
@@ -75,7 +77,7 @@ def run_recurrence(
         else:
             # torch's fused operators take no ready-made gates: their input product is theirs to compute.
             inputs = F.one_hot(ids, settings.vocab_size).to(h.dtype)
-        return _run_fused(layer, settings, inputs, h, c)
+        return _run_fused(layer, settings, weight_hh, inputs, h, c)
 
     table = None
     if below is not None:
@@ -96,12 +98,12 @@ def run_recurrence(
             None if table is None else ids,
             h,
             c,
-            layer.weight_hh,
+            weight_hh,
             layer.bias_hh,
             num_threads=backend.num_threads,
             precision=backend.precision,
         )
-    return _run_unrolled(layer, settings, x if table is None else F.embedding(ids, table), h, c)
+    return _run_unrolled(layer, settings, weight_hh, x if table is None else F.embedding(ids, table), h, c)
 
 
 def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, backend: Backend) -> Tensor:
@@ -120,9 +122,8 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, backend: Backen
 
 
 def _run_unrolled(
-    layer: "RecurrentLayer", settings: ModelSettings, x: Tensor, h: Tensor, c: Tensor | None
+    layer: "RecurrentLayer", settings: ModelSettings, weight_hh: Tensor, x: Tensor, h: Tensor, c: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    weight_hh = layer.weight_hh
     bias_hh = 0.0 if layer.bias_hh is None else layer.bias_hh
     outputs = []
     for x_t in x.unbind(0):
@@ -135,10 +136,10 @@ def _run_unrolled(
 
 
 def _run_fused(
-    layer: "RecurrentLayer", settings: ModelSettings, inputs: Tensor, h: Tensor, c: Tensor | None
+    layer: "RecurrentLayer", settings: ModelSettings, weight_hh: Tensor, inputs: Tensor, h: Tensor, c: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     has_bias = layer.bias_ih is not None and layer.bias_hh is not None
-    weights: list[Tensor] = [layer.weight_ih, layer.weight_hh]
+    weights: list[Tensor] = [layer.weight_ih, weight_hh]
     if layer.bias_ih is not None and layer.bias_hh is not None:
         weights += [layer.bias_ih, layer.bias_hh]
     shape = (has_bias, 1, 0.0, layer.training, False, False)  # layers, dropout, training, bidirectional, batch_first

@@ -33,6 +33,8 @@ class ModelSettings:
         input: "one-hot" (layer 0 reads a column of its input weights) or "embedding" (a V x E table first).
         embedding_size: E; unused with one-hot input.
         dropout: share of each layer's outputs dropped in training, 0 <= dropout < 1.
+        weight_dropout: share of each layer's recurrent weights dropped in training, drawn anew for every window,
+            0 <= weight_dropout < 1 (Wan et al. 2013; Merity et al. 2018).
         bias: whether cells and output have biases.
         reset: where a GRU applies its reset gate: "after" the recurrent product (cuDNN, torch) or "before" it
             (Cho et al. 2014). Only "after" goes with the other cells.
@@ -48,6 +50,7 @@ class ModelSettings:
     input: Input = "one-hot"
     embedding_size: int = 64
     dropout: float = 0.0
+    weight_dropout: float = 0.0
     bias: bool = True
     reset: Reset = "after"
 
@@ -60,8 +63,10 @@ class ModelSettings:
             if getattr(self, name) not in get_args(choices):
                 allowed = ", ".join(get_args(choices))
                 raise SettingsError(f"{name} is {getattr(self, name)!r}; it must be one of {allowed}")
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
-            raise SettingsError(f"dropout is {self.dropout!r}; it must be at least 0 and below 1")
+        for name in ("dropout", "weight_dropout"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value < 1:
+                raise SettingsError(f"{name} is {value!r}; it must be at least 0 and below 1")
         if type(self.bias) is not bool:
             raise SettingsError(f"bias is {self.bias!r}; it must be true or false")
         if self.reset == "before" and self.cell != "gru":

@@ -21,6 +21,7 @@ from charrnn.training.recipe import recommend
 from charrnn.training.trainer import Task
 
 DEFAULT_VAL_FRACTION = 0.1
+_NOISE = ("dropout", "weight_dropout")
 _MAX_NAMES = 1000  # of texts kept in a model; a directory may hold more files than a header may list
 
 
@@ -191,18 +192,16 @@ def _open(text: TextChoice, *, known: Vocab | None) -> _Texts:
 
 
 def _shape_of(source: ModelFile, fixed: dict[str, Any]) -> dict[str, Any]:
-    """The shape of ``source`` but for its vocabulary; dropout alone may be changed."""
+    """The shape of ``source`` but for its vocabulary; what only training knows may be changed."""
     shape = source.settings.to_json()
     del shape["vocab_size"]
     for name, value in fixed.items():
-        if name != "dropout" and shape[name] != value:
+        if name not in _NOISE and shape[name] != value:
             raise SettingsError(
                 f"{name} is {value!r}, but the model to start from has {shape[name]!r}; "
                 f"leave the option out, or train without --init-from"
             )
-    if "dropout" in fixed:
-        shape["dropout"] = fixed["dropout"]
-    return shape
+    return {**shape, **{name: fixed[name] for name in _NOISE if name in fixed}}
 
 
 def _carried_over(

@@ -15,6 +15,7 @@ _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
 _PEAK_AT_256 = {"rnn": 0.004, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units or fewer
+_NOISE = {"dropout": (0.075, 0.5), "weight_dropout": (0.035, 0.3)}  # more with each doubling of exposure; most
 _SPEED = {"rnn": 1.7, "lstm": 0.9, "gru": 1.0}  # symbols a second, as a share of the GRU's
 
 
@@ -75,8 +76,11 @@ def recommend(
             **model,
         }
     )
-    if "dropout" not in model:
-        shape = replace(shape, dropout=_dropout(epochs * shape.num_parameters / num_symbols))
+    exposure = epochs * shape.num_parameters / num_symbols
+    noise: dict[str, Any] = {
+        name: _noise(exposure, step, most) for name, (step, most) in _NOISE.items() if name not in model
+    }
+    shape = replace(shape, **noise)
     choice = TrainingSettings(
         **{
             "batch_size": 128 if on_gpu else 16,
@@ -118,10 +122,12 @@ def _epochs(num_symbols: int, cell: str, hidden_size: int, seconds: float, *, on
     return seconds * symbols_per_second / num_symbols
 
 
-def _dropout(exposure: float) -> float:
-    """Noise against learning a text by heart: a tenth more with each doubling of ``exposure`` above 1.
+def _noise(exposure: float, step: float, most: float) -> float:
+    """Dropout against learning by heart: ``step`` more with each doubling of ``exposure`` above 1, up to ``most``.
 
     Args:
         exposure: passes over the text, times weights a symbol of it: many passes by many weights overfit.
+        step: share more with each doubling.
+        most: largest share.
     """
-    return min(0.6, 0.1 * math.log2(exposure)) if exposure > 1 else 0.0
+    return min(most, step * math.log2(exposure)) if exposure > 1 else 0.0

@@ -112,6 +112,8 @@ class Trainer:
             self._num_steps = max(1, round(task.training.epochs * self._streams.windows_per_epoch))
         self._best: Score | None = None
         self._best_step = 0
+        self._stored_best: tuple[Score | None, int] = (None, 0)  # as model.safetensors holds it
+        self._unstored: ModelFile | None = None  # the best model, while it could not be written
         self._num_without_better = 0
         self._interval = torch.zeros(2, dtype=torch.float64, device=placement.device)  # sum of losses, count
         self._seconds_before = 0.0
@@ -220,6 +222,7 @@ class Trainer:
                 yield from self._save()
             last = time.monotonic()
         reason = "end" if self._step == self._num_steps else "patience"
+        yield from self._store_best()
         yield from self._score_best()
         yield from self._save()
         if self._best is None:
@@ -240,7 +243,7 @@ class Trainer:
             goes_on = np.random.default_rng((settings.seed, self._step, _RESTARTS)).random(settings.batch_size)
             kept = torch.from_numpy(goes_on >= settings.restart)[:, None].to(device)  # (B, 1)
             self._state = State(*(torch.where(kept, part, 0.0) for part in self._state))
-        if self._task.model.dropout > 0:
+        if self._task.model.dropout > 0 or self._task.model.weight_dropout > 0:
             torch.manual_seed(_mixed(settings.seed, self._step))
         self._model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=self._placement.autocast):
@@ -312,8 +315,8 @@ class Trainer:
             "seconds": round(self._seconds(), 3),
         }
         if is_best:
-            self._best, self._best_step = score, self._step
-            yield from self._attempt(lambda: write_model(self._directory / MODEL_NAME, model), "the model")
+            self._best, self._best_step, self._unstored = score, self._step, model
+        yield from self._store_best()
         yield from self._append(line)
         yield event.Evaluated(self._step, score, train_nats, self._seconds(), is_best, model)
 
@@ -337,6 +340,8 @@ class Trainer:
         is_exact = exact == self._placement.backend and not self._placement.autocast
         if self._best is None or (is_exact and len(self._task.held_out_ids) <= MAX_EVALUATED):
             return
+        if self._unstored is not None:
+            return  # what is stored is an older model; the warnings said so
         try:
             best = read_model(self._directory / MODEL_NAME)
         except InputError as error:
@@ -360,6 +365,15 @@ class Trainer:
             yield from self._attempt(lambda: write_model(self._directory / MODEL_NAME, model), "the model")
         yield from self._save()
         yield event.Finished(self._step, "stopped", score, self._best_step or self._step, self._seconds())
+
+    def _store_best(self) -> Iterator[event.Event]:
+        """Writes the best model; one that could not be written is tried again at each evaluation and at the end."""
+        model = self._unstored
+        if model is None:
+            return
+        yield from self._attempt(lambda: write_model(self._directory / MODEL_NAME, model), "the model")
+        if not self._failed_saves["the model"]:
+            self._unstored, self._stored_best = None, (self._best, self._best_step)
 
     def _save(self) -> Iterator[event.Event]:
         path, what = self._directory / TRAINING_NAME, "the training state"
@@ -397,8 +411,8 @@ class Trainer:
             step=self._step,
             num_steps=self._num_steps,
             eval_every=self._eval_every,
-            best=self._best,
-            best_step=self._best_step,
+            best=self._stored_best[0],
+            best_step=self._stored_best[1],
             num_without_better=self._num_without_better,
             computed_by=self._placement.signature(),
         )
@@ -413,7 +427,7 @@ class Trainer:
         self._step = checkpoint.step
         self._num_steps = checkpoint.num_steps
         self._eval_every = checkpoint.eval_every
-        self._best, self._best_step = checkpoint.best, checkpoint.best_step
+        self._best, self._best_step = self._stored_best = checkpoint.best, checkpoint.best_step
         self._num_without_better = checkpoint.num_without_better
 
 

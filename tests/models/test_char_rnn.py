@@ -1,10 +1,13 @@
 """The network against torch.nn stacked by hand, and its three recurrences against each other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from charrnn.models.char_rnn import CharRNN, State
+from charrnn.models.native.build import library, unavailable_reason
 from charrnn.models.recurrence import UNROLLED, Backend
 from charrnn.models.settings import ModelSettings
 
@@ -117,3 +120,27 @@ def test_dropout_works_in_training_only():
     assert torch.equal(model(ids, state)[0], model(ids, state)[0])
     model.train()
     assert not torch.equal(model(ids, state)[0], model(ids, state)[0])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("path", ["native", "fused", "unrolled"])
+def test_recurrent_weights_dropped_in_training_get_no_gradient_and_come_back_in_evaluation(cell, path):
+    if path == "native" and library() is None:
+        pytest.skip(f"no kernels: {unavailable_reason()}")
+    settings = ModelSettings(vocab_size=7, cell=cell, hidden_size=12, num_layers=2, weight_dropout=0.25)
+    model = CharRNN(settings, Backend(path))
+    model.initialize(0)
+    ids = torch.randint(0, 7, (5, 3), generator=torch.Generator().manual_seed(1))
+    state = State(*(torch.ones_like(part) for part in model.zero_state(3)))
+    torch.manual_seed(2)
+    dropped, _ = model.train()(ids, state)
+    dropped.square().sum().backward()
+    for name in ("layers.0.weight_hh", "layers.1.weight_hh"):
+        gradient = model.weights()[name].grad
+        # A share of exact zeros near the probability: 144 weights and more, three standard errors.
+        share = float((gradient == 0).double().mean())
+        assert share == pytest.approx(0.25, abs=3 * (0.25 * 0.75 / gradient.numel()) ** 0.5)
+    plain = CharRNN(replace(settings, weight_dropout=0.0), Backend(path))
+    plain.set_weights(model.weights())
+    assert torch.equal(model.eval()(ids, state)[0], plain.eval()(ids, state)[0])
+    assert not torch.equal(dropped, plain(ids, state)[0])

@@ -55,7 +55,7 @@ def number_of(path):
 
 def writer(path, *, fault="fail", strike_at=0, under=()):
     here = Path(__file__).parent
-    places = ":".join([str(here), str(here.parent / "faults"), *(p for p in sys.path if p)])
+    places = ":".join([str(here), *(p for p in sys.path if p)])
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*under, sys.executable, "-c", WRITER, places, str(path), fault, str(strike_at)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -1,6 +1,7 @@
 """The ``charrnn`` command in this process: as a user's shell sees it, without the seconds that loading torch takes."""
 
 import io
+import resource
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
@@ -23,3 +24,8 @@ def invoke(*arguments, stdin=b""):
             code = end.code or 0
     out.flush()
     return code, out.buffer.getvalue().decode("utf-8"), err.getvalue()
+
+
+def limited_files(most_bytes):
+    """For a child before it starts: no file of it grows beyond this, as on a full disk (EFBIG; SIGXFSZ is ignored)."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))

@@ -16,8 +16,8 @@ class FaultFS:
 
     Args:
         strike_at: the number of the call that is struck, from 1; 0 strikes none.
-        fault: "fail" (the call is not made and raises ``error``), "kill" (the process dies before the call) or
-            "kill-after" (it dies just after it).
+        fault: "fail" (the call is not made and raises ``error``), "kill" (the process dies before the call),
+            "kill-after" (it dies just after it) or "signal" (a SIGTERM arrives during the call).
         error: errno of a failing call.
         most: bytes that a single write takes at most; 0: as many as it is given.
 
@@ -49,8 +49,8 @@ class FaultFS:
             self.struck = self.struck or here
             if here and self.fault == "fail":
                 raise OSError(self.error, os.strerror(self.error))
-            if here and self.fault == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
+            if here and self.fault in ("kill", "signal"):
+                os.kill(os.getpid(), signal.SIGKILL if self.fault == "kill" else signal.SIGTERM)
             if name == "write" and self.most:
                 descriptor, data = arguments
                 arguments = (descriptor, bytes(data[: self.most]))
