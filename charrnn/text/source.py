@@ -139,6 +139,8 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
     notes: list[str] = []
     for given in paths:
         path = Path(given)
+        if not str(given):  # an unset variable of a shell script, not the directory that "" means to the system
+            raise InputError("a text has the empty name; name a file, a directory or -")
         if str(given) in ("-", "/dev/stdin"):
             if any(source.name == "-" for source in sources):
                 raise InputError("standard input (-) can be read only once")

@@ -16,6 +16,8 @@ from charrnn.models.settings import ModelSettings
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+_TENSORS_A_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -81,6 +83,24 @@ def as_before(
     return device, precision, num_threads
 
 
+def check_memory(settings: ModelSettings) -> None:
+    """Refuses a model whose weights, gradient, moments and averages are more than this machine's memory.
+
+    Raises:
+        DeviceError: they are; the system would end the process without a word.
+    """
+    needed = _TENSORS_A_WEIGHT * 4 * settings.num_parameters
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return  # a platform that does not tell
+    if needed > total > 0:
+        raise DeviceError(
+            f"training {settings.num_parameters:,} weights takes {needed / 2**30:,.1f} GiB of memory, and this "
+            f"machine has {total / 2**30:,.1f}; use a smaller --hidden-size or --num-layers"
+        )
+
+
 def place(
     settings: ModelSettings,
     *,
@@ -118,6 +138,7 @@ def place(
             bfloat16 = False
         return Placement(torch.device(kind), Backend("fused"), bfloat16, threads)
 
+    check_memory(settings)
     reduced = precision == "bfloat16"
     native = library()
     if native is not None:

@@ -1,7 +1,9 @@
 """Tiny runs: a text, a task, a trainer."""
 
 from charrnn.models.settings import ModelSettings
+from charrnn.storage.model_file import read_model
 from charrnn.text.vocab import Vocab
+from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
 from charrnn.training.settings import TrainingSettings
 from charrnn.training.trainer import Task, Trainer
@@ -47,3 +49,13 @@ class StopAfter:
     def __call__(self):
         self.count -= 1
         return self.count <= 0
+
+
+NAMES = ("model.safetensors", "training.safetensors")
+
+
+def check_files(directory):
+    """Makes sure that what a run has stored, if anything, is whole."""
+    for name, read in zip(NAMES, (read_model, read_checkpoint), strict=True):
+        if (directory / name).exists():
+            read(directory / name)
