@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 DEMO   := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench soak clean
 
 help: ## List these targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -38,6 +38,13 @@ check: $(READY) ## Run linter and type checker alone.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
+	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)
+
+soak: $(READY) ## Ten minutes of kills, faults and fuzzing; SECONDS=n for another time.
+	-$(BIN)/pip install --quiet atheris
+	$(BIN)/python tests/faults/soak.py $(or $(SECONDS),600)
 
 clean: ## Remove what the targets made, but no corpus and no checkpoint.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -102,3 +102,16 @@ def test_a_reader_of_the_log_that_goes_away_does_not_end_the_run(tmp_path):
     code, out, _ = invoke("verify", tmp_path / "runs" / "run")
     assert code == 0
     assert "step 500 of 500" in out
+
+
+def test_a_run_resumed_with_other_threads_or_precision_goes_on_and_says_what_differs(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question\n" * 40)
+    more = ["--steps", "40", "--out", tmp_path / "runs", "--name", "run", "--precision", "float32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charrnn.training.stop.StopRequest.__call__", lambda self: True)
+        assert invoke("train", text, *SIZES, *more)[0] == 0
+    code, _, err = invoke("train", "--resume", tmp_path / "runs" / "run", "--threads", "2")
+    assert code == 0
+    assert "not bit for bit as if it had never stopped: num_threads differs" in err
+    assert invoke("verify", tmp_path / "runs" / "run")[0] == 0
