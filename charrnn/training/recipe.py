@@ -14,7 +14,7 @@ DEFAULT_MINUTES = 5.0
 _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
-_PEAK_AT_256 = {"rnn": 0.004, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units or fewer
+_PEAK_AT_256 = {"rnn": 0.006, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units or fewer
 _NOISE = {"dropout": (0.055, 0.5), "weight_dropout": (0.04, 0.3)}  # more with each doubling of exposure; most
 _SPEED = {"rnn": 1.4, "lstm": 0.6, "gru": 1.0}  # symbols a second, as a share of the GRU's
 

@@ -101,7 +101,7 @@ def measure_steps() -> dict[str, float]:
     import torch
 
     found = {"product float32": _product(torch.float32), "product bfloat16": _product(torch.bfloat16)}
-    from charrnn.models.native.build import has_bfloat16
+    from charrnn.models.native.recurrence import has_bfloat16
 
     for size in SIZES:
         for cell in CELLS:

@@ -1,0 +1,69 @@
+"""Held-out loss against time, a line a cell: the README's picture.
+
+    python tests/benchmarks/picture.py shakespeare.txt 1.42 loss.svg
+    python tests/benchmarks/picture.py checkpoints/rnn checkpoints/gru checkpoints/lstm loss.svg     runs already made
+
+Needs matplotlib (``pip install matplotlib``).
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("svg")
+mpl.rcParams["svg.hashsalt"] = "charrnn"  # the same runs give the same bytes
+mpl.rcParams["font.family"] = "sans-serif"
+from matplotlib import pyplot as plt  # noqa: E402 - after the choice of output
+
+from charrnn.storage.metrics import METRICS_NAME, read_metrics  # noqa: E402
+from charrnn.storage.model_file import read_model  # noqa: E402
+
+CELLS = ("rnn", "gru", "lstm")
+COLOURS = {"rnn": "#b3541e", "gru": "#2a6f97", "lstm": "#2d6a4f"}  # told apart by the colour-blind, and by their names
+
+
+def main() -> None:
+    """Draws runs given, or those it makes of a text."""
+    *sources, target = sys.argv[1:]
+    if Path(sources[0]).is_dir():
+        draw([Path(source) for source in sources], Path(target))
+        return
+    text, minutes = sources
+    with tempfile.TemporaryDirectory() as folder:
+        runs = []
+        for cell in CELLS:
+            arguments = ["train", text, "--minutes", minutes, "--cell", cell, "--out", folder, "--name", cell, "--json"]
+            ended = subprocess.run([sys.executable, "-m", "charrnn", *arguments], stdout=subprocess.PIPE, check=True)
+            print(json.loads(ended.stdout)["shape"])
+            runs.append(Path(folder, cell))
+        draw(runs, Path(target))
+
+
+def draw(runs: list[Path], target: Path) -> None:
+    """Writes the picture of the runs' histories."""
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for run in runs:
+        shape = read_model(run).settings
+        lines = [line for line in read_metrics(run / METRICS_NAME) if line.get("event") == "evaluated"]
+        seconds = [line["seconds"] for line in lines]
+        nats = [line["nats_per_char"] for line in lines]
+        name = {"rnn": "vanilla RNN", "gru": "GRU", "lstm": "LSTM"}[shape.cell]
+        colour = COLOURS[shape.cell]
+        axes.plot(seconds, nats, color=colour, marker="o", markersize=3, linewidth=1.5)
+        label = f"{name} {shape.num_layers}x{shape.hidden_size}: {min(nats):.3f}"
+        axes.annotate(label, (seconds[-1], nats[-1]), (6, 0), textcoords="offset points", color=colour, va="center")
+    axes.set_xlabel("seconds of training")
+    axes.set_ylabel("held-out loss, nats/char")
+    axes.set_ylim(1.4, 2.6)
+    axes.set_xlim(left=0, right=axes.get_xlim()[1] * 1.28)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(target, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

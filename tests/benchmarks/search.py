@@ -1,0 +1,68 @@
+"""The recipe search, by the command itself: trials on a part of a text that is never the part reported.
+
+    python tests/benchmarks/search.py shakespeare.txt                 the trials of search.md, hours of them
+    python tests/benchmarks/search.py shakespeare.txt lstm512 wd.08   some of them
+
+A trial learns the first 80 % of the text and is scored, exactly, on what follows up to 90 %. The last tenth, of which
+the README reports, is not read. Trials are given in steps, so that a slow machine repeats the losses of a fast one.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MAX_SCORED = 131_072  # characters
+TRIALS = {
+    # name: steps, options
+    "gru256": (10_500, "--cell gru --hidden-size 256 --learning-rate 0.012 --dropout 0.15 --restart 0"),
+    "gru384": (7_300, "--cell gru --hidden-size 384 --learning-rate 0.01 --dropout 0.2 --restart 0"),
+    "lstm384": (6_799, "--cell lstm --hidden-size 384 --learning-rate 0.014 --dropout 0.2 --restart 0"),
+    "lstm512": (4_241, "--cell lstm --hidden-size 512 --learning-rate 0.01 --dropout 0.2 --restart 0"),
+    "restart": (4_240, "--cell lstm --hidden-size 512 --learning-rate 0.0102 --dropout 0.2"),
+    "wd.08": (4_240, "--cell lstm --hidden-size 512 --learning-rate 0.0102 --dropout 0.17 --weight-dropout 0.08"),
+    "wd.15": (4_240, "--cell lstm --hidden-size 512 --learning-rate 0.0102 --dropout 0.1 --weight-dropout 0.15"),
+    "768": (6_000, "--cell lstm --hidden-size 768 --learning-rate 0.0068 --dropout 0.4"),
+    "768wd.13": (5_500, "--cell lstm --hidden-size 768 --learning-rate 0.0068 --dropout 0.29 --weight-dropout 0.13"),
+    "768wd.3": (6_000, "--cell lstm --hidden-size 768 --learning-rate 0.0068 --dropout 0.4 --weight-dropout 0.3"),
+    "768wd.15": (12_000, "--cell lstm --hidden-size 768 --learning-rate 0.0068 --dropout 0.4 --weight-dropout 0.15"),
+    "768wd.22": (12_000, "--cell lstm --hidden-size 768 --learning-rate 0.0068 --dropout 0.3 --weight-dropout 0.22"),
+    "2x512": (10_000, "--cell lstm --hidden-size 512 --num-layers 2 --learning-rate 0.007 --dropout 0.45"),
+    "rnn512": (9_000, "--cell rnn --hidden-size 512 --learning-rate 0.003 --dropout 0.15 --restart 0"),
+}
+RECIPE = "--batch-size 16 --bptt 64 --patience 99 --quiet --json"  # and the defaults of everything else
+
+
+def main() -> None:
+    """Runs the trials named after the text, or all."""
+    text, names = Path(sys.argv[1]).read_bytes().decode(), sys.argv[2:] or list(TRIALS)
+    size = len(text)
+    with tempfile.TemporaryDirectory() as folder:
+        learned, tuned = Path(folder, "learned.txt"), Path(folder, "tuned.txt")
+        learned.write_bytes(text[: int(0.8 * size)].encode())
+        tuned.write_bytes(text[int(0.8 * size) : int(0.9 * size)][:MAX_SCORED].encode())
+        print("| trial | options | steps | minutes | streaming | windowed-256 |\n|---|---|---|---|---|---|")
+        for name in names:
+            steps, options = TRIALS[name]
+            run = f"{folder}/{name}"
+            arguments = ["train", str(learned), "--val", str(tuned), "--out", folder, "--name", name]
+            trained = charrnn(*arguments, *options.split(), "--steps", str(steps), *RECIPE.split())
+            streaming, windowed = (
+                charrnn("perplexity", run, str(tuned), "--json", *more)["total"]["nats_per_char"]
+                for more in ([], ["--windowed", "256"])
+            )
+            minutes = trained["seconds"] / 60
+            print(
+                f"| {name} | `{options}` | {steps:,} | {minutes:.1f} | {streaming:.4f} | {windowed:.4f} |", flush=True
+            )
+
+
+def charrnn(*arguments: str) -> dict:
+    """What a command prints as JSON."""
+    command = [sys.executable, "-m", "charrnn", *arguments]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+if __name__ == "__main__":
+    main()
