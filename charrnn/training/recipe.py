@@ -15,7 +15,12 @@ _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
 _PEAK_AT_256 = {"rnn": 0.006, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units or fewer
-_NOISE = {"dropout": (0.055, 0.5), "weight_dropout": (0.04, 0.3)}  # more with each doubling of exposure; most
+# Share more with each doubling of exposure, and the most of it. Weight dropout was searched for the LSTM alone.
+_NOISE = {
+    "rnn": {"dropout": (0.1, 0.6)},
+    "lstm": {"dropout": (0.055, 0.5), "weight_dropout": (0.04, 0.3)},
+    "gru": {"dropout": (0.1, 0.6)},
+}
 _SPEED = {"rnn": 1.4, "lstm": 0.6, "gru": 1.0}  # symbols a second, as a share of the GRU's
 
 
@@ -78,7 +83,7 @@ def recommend(
     )
     exposure = epochs * shape.num_parameters / num_symbols
     noise: dict[str, Any] = {
-        name: _noise(exposure, step, most) for name, (step, most) in _NOISE.items() if name not in model
+        name: _noise(exposure, step, most) for name, (step, most) in _NOISE[shape.cell].items() if name not in model
     }
     shape = replace(shape, **noise)
     choice = TrainingSettings(
