@@ -1,19 +1,25 @@
 """``charrnn train``: learn a model from text."""
 
 import json
+import os
 import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from charrnn.errors import SettingsError
 from charrnn.models.settings import ModelSettings
 from charrnn.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from charrnn.training import event
     from charrnn.training.device import Placement
     from charrnn.training.preparation import Prepared
+    from charrnn.training.world import World
 
 _TEXT, _MODEL, _RECIPE, _MACHINE, _OUTPUT = "Text", "Model", "Recipe", "Machine", "Output"
 _AUTO = "chosen to suit text, time and device"
@@ -287,14 +293,20 @@ def train(
     from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, read_checkpoint
     from charrnn.training.stop import stop_on_signals
 
-    with stop_on_signals() as request:
-        directory = resume if resume is not None else _new_directory(out, name, files or [])
+    with stop_on_signals() as request, _processes(files or []) as world:
+        is_first = world is None or world.is_first
+        directory = resume if resume is not None else out
+        if resume is None and is_first:
+            directory = _new_directory(out, name, files or [])
+            probe_writable(directory)
+        if world is not None:
+            directory = Path(world.from_first(str(directory)))
+        quiet = quiet or not is_first
         checkpoint: Checkpoint | None = None
         source: ModelFile | None = None
-        if resume is None:
-            probe_writable(directory)
-        with RunLock(directory):
-            remove_stale(directory)
+        with RunLock(directory) if is_first else nullcontext():
+            if is_first:
+                remove_stale(directory)
             # What may be refused is read before torch is loaded, which takes seconds.
             if resume is not None:
                 checkpoint = read_checkpoint(directory / TRAINING_NAME)
@@ -304,6 +316,7 @@ def train(
             from charrnn.training.device import as_before, has_gpu, place
             from charrnn.training.preparation import TextChoice, prepare, prepare_resume
             from charrnn.training.trainer import Trainer
+            from charrnn.training.world import ALONE
 
             if checkpoint is not None:
                 prepared = prepare_resume(checkpoint, files or [])
@@ -320,16 +333,38 @@ def train(
                 )
             placement = place(prepared.task.model, device=device, precision=precision, num_threads=threads)
             trainer = Trainer(
-                prepared.task, directory, placement=placement, weights=prepared.weights, checkpoint=checkpoint
+                prepared.task,
+                directory,
+                placement=placement,
+                weights=prepared.weights,
+                checkpoint=checkpoint,
+                world=world or ALONE,
             )
             if not quiet:
-                for line in _opening(prepared, placement, directory, checkpoint):
+                for line in _opening(prepared, placement, directory, checkpoint, num_processes=(world or ALONE).size):
                     say(line)
             finished = _follow(trainer, request, quiet=quiet, sample=samples)
-    _conclude(finished, directory, prepared.task.model, quiet=quiet, as_json=as_json)
+    if is_first:
+        _conclude(finished, directory, prepared.task.model, quiet=quiet, as_json=as_json)
     if finished.reason == "stopped" and request.exit_code is not None:
         say(f"stopped at step {finished.step}; go on with: charrnn train --resume {directory}")
         raise typer.Exit(request.exit_code)
+
+
+@contextmanager
+def _processes(files: list[str]) -> "Iterator[World | None]":
+    """The processes that torchrun has started to share the run; None for one that is alone, without loading torch."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield None
+        return
+    if "-" in files:
+        raise SettingsError(
+            "standard input cannot be shared by several processes; name a file that all of them can read"
+        )
+    from charrnn.training.world import join
+
+    with join() as world:
+        yield world
 
 
 def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of every type
@@ -361,6 +396,8 @@ def _opening(
     placement: "Placement",
     directory: Path,
     checkpoint: Any,  # noqa: ANN401
+    *,
+    num_processes: int,
 ) -> list[str]:
     """What is about to happen, in a few lines."""
     task = prepared.task
@@ -371,7 +408,8 @@ def _opening(
     sizes = f"{num_learned:,} {unit} to learn from, {num_held_out:,} held out, {task.vocab.size} different"
     steps = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
     noise = f"dropout {shape.dropout:.2g} (recurrent weights {shape.weight_dropout:.2g}), seed {recipe.seed}"
-    machine = f"{placement.device.type}, {placement.signature()['precision']}, {placement.num_threads} threads"
+    shared = f", shared by {num_processes} processes" if num_processes > 1 else ""
+    machine = f"{placement.device.type}, {placement.signature()['precision']}, {placement.num_threads} threads{shared}"
     lines = [
         f"text:  {names}: {sizes}",
         f"model: {describe(shape)}: {shape.num_parameters:,} weights; {prepared.reason}",
@@ -383,7 +421,8 @@ def _opening(
         lines.append(f"note:  {placement.note}")
     if checkpoint is not None:
         lines.append(f"note:  going on from step {checkpoint.step}")
-        changed = {key for key, value in placement.signature().items() if checkpoint.computed_by.get(key) != value}
+        signature = placement.signature() | {"num_processes": num_processes}
+        changed = {key for key, value in signature.items() if checkpoint.computed_by.get(key) != value}
         if changed:
             lines.append(
                 f"note:  not bit for bit as if it had never stopped: {', '.join(sorted(changed))} "

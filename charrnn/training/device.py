@@ -50,8 +50,14 @@ class Placement:
 
 
 def num_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores this process may use: its share, where torchrun has started several on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // _from_torchrun("LOCAL_WORLD_SIZE", 1))
+
+
+def _from_torchrun(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() and "RANK" in os.environ else default
 
 
 def has_gpu(device: DeviceName) -> bool:
@@ -136,7 +142,10 @@ def place(
             if precision == "bfloat16":
                 raise DeviceError("this GPU has no bfloat16; use --precision float32")
             bfloat16 = False
-        return Placement(torch.device(kind), Backend("fused"), bfloat16, threads)
+        index = _from_torchrun("LOCAL_RANK", 0) if kind == "cuda" else 0
+        if kind == "cuda" and index >= torch.cuda.device_count():
+            raise DeviceError(f"process {index} of this machine has no GPU of its own; start fewer of them")
+        return Placement(torch.device(kind, index), Backend("fused"), bfloat16, threads)
 
     check_memory(settings)
     reduced = precision == "bfloat16"

@@ -37,6 +37,7 @@ from charrnn.training.device import Placement
 from charrnn.training.evaluation import evaluate
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.settings import TrainingSettings, learning_rate_at
+from charrnn.training.world import ALONE, World
 from charrnn.units import Score
 
 MAX_EVALUATED = 131_072  # held-out symbols scored during a run; the rest is scored once, at its end
@@ -82,6 +83,7 @@ class Trainer:
         placement: device and backend.
         weights: weights to start from, by name; None for fresh ones.
         checkpoint: the state to go on from; None for a new run.
+        world: the processes that share the run.
     """
 
     def __init__(
@@ -92,8 +94,11 @@ class Trainer:
         placement: Placement,
         weights: dict[str, torch.Tensor] | None = None,
         checkpoint: Checkpoint | None = None,
+        world: World = ALONE,
     ) -> None:
         self._task = task
+        self._world = world
+        self._columns = world.columns(task.training.batch_size)
         self._settings = task.training
         self._directory = directory
         self._placement = placement
@@ -104,7 +109,7 @@ class Trainer:
             self._model.set_weights(weights)
         self._optimizer = Optimizer(self._model.weights(), task.training)
         self._averaged = CharRNN(task.model, placement.backend).to(placement.device).requires_grad_(False)
-        self._state = self._model.zero_state(task.training.batch_size)
+        self._state = self._zero_state()
         self._step = 0
         self._num_steps = task.training.steps
         self._eval_every = task.training.eval_every or 0
@@ -123,8 +128,10 @@ class Trainer:
         # The averaged network computes with the optimizer's averages themselves.
         for name, weight in self._averaged.weights().items():
             weight.data = self._optimizer.averages[name]
-        self._metrics = MetricsLog(directory / METRICS_NAME, keep_until_step=self._step)
-        self._seconds_before = self._metrics.last_number("seconds")
+        self._metrics: MetricsLog | None = None
+        if world.is_first:
+            self._metrics = MetricsLog(directory / METRICS_NAME, keep_until_step=self._step)
+            self._seconds_before = self._metrics.last_number("seconds")
 
     @property
     def step(self) -> int:
@@ -160,7 +167,8 @@ class Trainer:
                 f"go on from the last checkpoint with --resume"
             ) from error
         finally:
-            self._metrics.close()
+            if self._metrics is not None:
+                self._metrics.close()
 
     def _run(self, should_stop: Callable[[], bool]) -> Iterator[event.Event]:
         self._started = time.monotonic()
@@ -204,10 +212,16 @@ class Trainer:
                 shown_step, shown_loss = self._step, torch.zeros_like(shown_loss)
                 shown_at = last = time.monotonic()
 
-            if should_stop():
+            # Signals and clocks differ between processes; what follows from them must not.
+            stops, is_measured, is_save_due = self._world.any(
+                should_stop(),
+                self._num_steps is None and self._is_measured(step_seconds),
+                self._num_steps is not None and time.monotonic() - self._last_save >= _SECONDS_BETWEEN_SAVES,
+            )
+            if stops:
                 yield from self._stop()
                 return
-            if self._num_steps is None and self._is_measured(step_seconds):
+            if is_measured:
                 yield from self._evaluate()
                 yield self._plan_minutes(median(step_seconds[len(step_seconds) // 3 :]))
                 yield from self._save()
@@ -218,7 +232,7 @@ class Trainer:
                 if self._num_without_better >= self._settings.patience:
                     break
                 yield from self._save()
-            elif time.monotonic() - self._last_save >= _SECONDS_BETWEEN_SAVES and self._num_steps is not None:
+            elif is_save_due:
                 yield from self._save()
             last = time.monotonic()
         reason = "end" if self._step == self._num_steps else "patience"
@@ -235,16 +249,17 @@ class Trainer:
         """One window: mean loss (scalar), gradient norm (scalar) and the learning rate."""
         settings, device = self._settings, self._placement.device
         window = self._streams.window(self._step)
-        inputs = torch.from_numpy(window.inputs).to(device, non_blocking=True)  # (T, B)
-        targets = torch.from_numpy(window.targets).to(device, non_blocking=True)
+        mine = self._columns
+        inputs = torch.from_numpy(window.inputs[:, mine]).to(device, non_blocking=True)  # (T, B)
+        targets = torch.from_numpy(window.targets[:, mine]).to(device, non_blocking=True)
         if window.starts_epoch:
-            self._state = self._model.zero_state(settings.batch_size)
+            self._state = self._zero_state()
         elif settings.restart > 0:
             goes_on = np.random.default_rng((settings.seed, self._step, _RESTARTS)).random(settings.batch_size)
-            kept = torch.from_numpy(goes_on >= settings.restart)[:, None].to(device)  # (B, 1)
+            kept = torch.from_numpy(goes_on[mine] >= settings.restart)[:, None].to(device)  # (B, 1)
             self._state = State(*(torch.where(kept, part, 0.0) for part in self._state))
         if self._task.model.dropout > 0 or self._task.model.weight_dropout > 0:
-            torch.manual_seed(_mixed(settings.seed, self._step))
+            torch.manual_seed(_mixed(settings.seed, self._step, self._world.rank))
         self._model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=self._placement.autocast):
             logits, state = self._model(inputs, self._state)
@@ -252,15 +267,21 @@ class Trainer:
         for weight in self._model.weights().values():
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach()
+        gradients = (weight.grad for weight in self._model.weights().values())
+        self._world.average([loss, *(gradient for gradient in gradients if gradient is not None)])
         rate = learning_rate_at(self._step, settings, num_steps=self._num_steps)
         norm = self._optimizer.update(rate, step=self._step)
         # A state that is not finite would spoil every later window: such streams start again from zero.
         finite = torch.isfinite(norm)
         self._state = State(*(torch.where(finite, part.float(), 0.0) for part in state.detach()))
         self._step += 1
-        loss = loss.detach().double()
+        loss = loss.double()
         self._interval += torch.stack([loss, torch.ones_like(loss)])
         return loss, norm, rate
+
+    def _zero_state(self) -> State:
+        return self._model.zero_state(self._columns.stop - self._columns.start)
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
@@ -290,6 +311,7 @@ class Trainer:
         num_steps = self._step + max(1, int(left / seconds_per_step))
         if not self._eval_every:
             self._eval_every = max(1, math.ceil((num_steps - self._step) / count))
+        num_steps, self._eval_every = self._world.from_first([num_steps, self._eval_every])
         return self._plan(num_steps, seconds_per_step=seconds_per_step)
 
     def _is_time_to_evaluate(self) -> bool:
@@ -340,8 +362,8 @@ class Trainer:
         is_exact = exact == self._placement.backend and not self._placement.autocast
         if self._best is None or (is_exact and len(self._task.held_out_ids) <= MAX_EVALUATED):
             return
-        if self._unstored is not None:
-            return  # what is stored is an older model; the warnings said so
+        if self._unstored is not None or not self._world.is_first:
+            return  # what is stored is an older model, of which the warnings told; or another process sees to it
         try:
             best = read_model(self._directory / MODEL_NAME)
         except InputError as error:
@@ -377,12 +399,15 @@ class Trainer:
 
     def _save(self) -> Iterator[event.Event]:
         path, what = self._directory / TRAINING_NAME, "the training state"
-        yield from self._attempt(lambda: write_checkpoint(path, self._checkpoint()), what)
+        checkpoint = self._checkpoint()  # gathered from all processes, so by all
+        yield from self._attempt(lambda: write_checkpoint(path, checkpoint), what)
         self._last_save = time.monotonic()
         if not self._failed_saves[what]:
             yield event.Saved(self._step, path)
 
     def _attempt(self, write: Callable[[], None], what: str) -> Iterator[event.Event]:
+        if not self._world.is_first:
+            return
         try:
             write()
             self._failed_saves[what] = 0
@@ -393,6 +418,8 @@ class Trainer:
             yield event.Warned(f"{what} could not be saved at step {self._step}: {error}; training goes on")
 
     def _append(self, line: dict[str, Any]) -> Iterator[event.Event]:
+        if self._metrics is None:
+            return
         try:
             self._metrics.append(line)
         except OutputError as error:
@@ -401,7 +428,8 @@ class Trainer:
     def _checkpoint(self) -> Checkpoint:
         tensors = {f"weight/{name}": w for name, w in self._model.weights().items()}
         tensors |= self._optimizer.state()
-        tensors |= {"state/hidden": self._state.hidden, "state/cell": self._state.cell, "interval": self._interval}
+        hidden, cell = (self._world.gather(part, dim=1) for part in self._state)  # (L, B, H) of all streams
+        tensors |= {"state/hidden": hidden, "state/cell": cell, "interval": self._interval}
         return Checkpoint(
             tensors={name: t.detach().cpu().numpy().copy() for name, t in tensors.items()},
             model=self._task.model,
@@ -414,7 +442,7 @@ class Trainer:
             best=self._stored_best[0],
             best_step=self._stored_best[1],
             num_without_better=self._num_without_better,
-            computed_by=self._placement.signature(),
+            computed_by=self._placement.signature() | {"num_processes": self._world.size},
         )
 
     @torch.no_grad()
@@ -422,7 +450,8 @@ class Trainer:
         tensors = {name: torch.from_numpy(t) for name, t in checkpoint.tensors.items()}
         self._model.set_weights({name: tensors[f"weight/{name}"] for name in self._model.weights()})
         self._optimizer.set_state(tensors)
-        self._state = State(*(tensors[f"state/{part}"].to(self._placement.device) for part in State._fields))
+        parts = (tensors[f"state/{part}"][:, self._columns].contiguous() for part in State._fields)
+        self._state = State(*(part.to(self._placement.device) for part in parts))
         self._interval.copy_(tensors["interval"])
         self._step = checkpoint.step
         self._num_steps = checkpoint.num_steps
@@ -431,7 +460,7 @@ class Trainer:
         self._num_without_better = checkpoint.num_without_better
 
 
-def _mixed(seed: int, step: int) -> int:
-    """A 63-bit seed of its own for every (seed, step)."""
-    digest = hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=8).digest()
+def _mixed(seed: int, step: int, rank: int) -> int:
+    """A 63-bit seed of its own for every (seed, step, rank)."""
+    digest = hashlib.blake2b(f"{seed}/{step}/{rank}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
