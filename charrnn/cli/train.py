@@ -330,6 +330,7 @@ def train(
                     model=model,
                     training=training,
                     init_from=source,
+                    num_processes=(world or ALONE).size,
                 )
             placement = place(prepared.task.model, device=device, precision=precision, num_threads=threads)
             trainer = Trainer(

@@ -81,6 +81,7 @@ def prepare(
     model: dict[str, Any],
     training: dict[str, Any],
     init_from: ModelFile | None = None,
+    num_processes: int = 1,
 ) -> Prepared:
     """A new task.
 
@@ -90,6 +91,7 @@ def prepare(
         model: fields of ModelSettings the user fixed.
         training: fields of TrainingSettings the user fixed.
         init_from: a model to start from; it fixes the network's shape and the level.
+        num_processes: processes that share the streams; a batch size that is chosen is a multiple of them.
 
     Raises:
         InputError: a text cannot be read or is too short.
@@ -105,11 +107,14 @@ def prepare(
     notes = list(texts.notes)
     chosen = recipe.training
     batch_size, bptt = shrink_to_fit(len(texts.train_ids), chosen.batch_size, chosen.bptt)
+    if "batch_size" not in training or batch_size < chosen.batch_size:
+        batch_size = max(batch_size - batch_size % num_processes, num_processes)
     if (batch_size, bptt) != (chosen.batch_size, chosen.bptt):
-        notes.append(
-            f"the text is short ({len(texts.train_ids):,} symbols to learn from): "
-            f"batch size {chosen.batch_size} -> {batch_size}, bptt {chosen.bptt} -> {bptt}"
+        is_short = bptt != chosen.bptt or batch_size <= chosen.batch_size - num_processes
+        why = (
+            f"the text is short ({len(texts.train_ids):,} symbols to learn from)" if is_short else "to be shared evenly"
         )
+        notes.append(f"{why}: batch size {chosen.batch_size} -> {batch_size}, bptt {chosen.bptt} -> {bptt}")
         chosen = replace(chosen, batch_size=batch_size, bptt=bptt)
     weights = None
     if init_from is not None:
