@@ -37,8 +37,8 @@ class DynamicSettings:
         decay: share of the way back to the trained weights after each step.
     """
 
-    segment: int = 32
-    learning_rate: float = 0.1
+    segment: int = 16
+    learning_rate: float = 0.3
     decay: float = 0.002
 
 
