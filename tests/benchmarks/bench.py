@@ -22,7 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("step", "inference", "start", "memory", "loss")
+from charrnn.__main__ import rest_threads
+
+SECTIONS = ("step", "inference", "memory", "start", "loss")
 CELLS = ("rnn", "lstm", "gru")
 SIZES = (256, 512)
 B, T, V = 16, 64, 65
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--worker", choices=tuple(WORKERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
+        rest_threads()
         print(json.dumps(WORKERS[options.worker]()))
         return
     sections = options.sections or [name for name in SECTIONS if name != "loss" or options.text]
@@ -54,10 +57,10 @@ def main() -> None:
         report_steps(options.rounds)
     if "inference" in sections:
         report_inference(options.rounds)
+    if "memory" in sections:  # before torch is loaded here: a process's peak counts what it was forked from
+        report_memory()
     if "start" in sections:
         report_start(options.rounds)
-    if "memory" in sections:
-        report_memory()
     if "loss" in sections:
         report_losses(options.text, options.minutes or [0.5, 1.42])
 
@@ -69,9 +72,9 @@ def report_steps(rounds: int) -> None:
     """Characters a second of whole training steps, by charrnn and by torch.nn at its best."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for worker, policy in (("steps", "passive"), ("torch-steps", "active"), ("torch-steps", "passive")):
-            for key, value in _work(worker, OMP_WAIT_POLICY=policy).items():
-                found.setdefault(key if worker == "steps" else f"{key} {policy}", []).append(value)
+        for policy in ("charrnn", "active", "passive"):
+            for key, value in _work("steps" if policy == "charrnn" else "torch-steps", policy).items():
+                found.setdefault(key if policy == "charrnn" else f"{key} {policy}", []).append(value)
     median = {key: statistics.median(values) for key, values in found.items()}
     ceiling = median.pop("product float32")
     ceiling_bf16 = median.pop("product bfloat16")
@@ -215,7 +218,7 @@ def report_inference(rounds: int) -> None:
     """Characters a second of sampling and scoring, GRU 1x256 and 1x512."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for key, value in _work("inference", OMP_WAIT_POLICY="passive").items():
+        for key, value in _work("inference", "charrnn").items():
             found.setdefault(key, []).append(value)
     median = {key: statistics.median(values) for key, values in found.items()}
     print("\nSampling and scoring, characters/s:\n")
@@ -421,6 +424,7 @@ def report_losses(text: Path, budgets: list[float]) -> None:
 # --- how all of it is measured ----------------------------------------------------------------------------------------
 
 _CHARRNN = [sys.executable, "-m", "charrnn"]
+_POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 WORKERS: dict[str, Callable[[], dict[str, float]]] = {
     "steps": measure_steps,
     "torch-steps": measure_torch_steps,
@@ -428,15 +432,16 @@ WORKERS: dict[str, Callable[[], dict[str, float]]] = {
 }
 
 
-def _work(worker: str, **environment: str) -> dict[str, float]:
-    """What a fresh process measures: its environment is its own."""
-    command = [sys.executable, __file__, "--worker", worker]
-    return json.loads(_output(command, **environment))
+def _work(worker: str, policy: str) -> dict[str, float]:
+    """What a fresh process measures, its idle threads as charrnn leaves them, or "active" or "passive"."""
+    environment = {name: value for name, value in os.environ.items() if name not in _POLICIES}
+    if policy != "charrnn":
+        environment["OMP_WAIT_POLICY"] = policy
+    return json.loads(_output([sys.executable, __file__, "--worker", worker], environment))
 
 
-def _output(command: list[str], **environment: str) -> str:
-    ended = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
-    return ended.stdout
+def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _median_seconds(work: Callable[[], object]) -> float:
