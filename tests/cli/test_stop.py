@@ -31,7 +31,7 @@ def options(cell, name):
         "--steps",
         str(NUM_STEPS),
         "--eval-every",
-        "50",
+        "10",
         "--threads",
         "1",
         "--name",
@@ -42,9 +42,9 @@ def options(cell, name):
 
 
 def start(arguments, cwd):
-    return subprocess.Popen(
-        [*TRAIN, *arguments], cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    # A pipe smaller than what a run says: it waits to be read, so a busy machine cannot let it end before its signal.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": 4096}
+    return subprocess.Popen([*TRAIN, *arguments], cwd=cwd, env=ENVIRONMENT, **pipes)
 
 
 def wait_for_evaluation(process):
