@@ -218,6 +218,11 @@ class Trainer:
                 self._num_steps is None and self._is_measured(step_seconds),
                 self._num_steps is not None and time.monotonic() - self._last_save >= _SECONDS_BETWEEN_SAVES,
             )
+            is_evaluated = self._num_steps is not None and self._is_time_to_evaluate()
+            if is_evaluated:  # also where a stop was asked for: resumed, the run begins with the next update
+                yield from self._evaluate()
+                if self._num_without_better >= self._settings.patience:
+                    break
             if stops:
                 yield from self._stop()
                 return
@@ -227,12 +232,7 @@ class Trainer:
                 yield from self._save()
                 shown_step, shown_at = self._step, time.monotonic()
                 shown_loss = torch.zeros_like(shown_loss)
-            elif self._num_steps is not None and self._is_time_to_evaluate():
-                yield from self._evaluate()
-                if self._num_without_better >= self._settings.patience:
-                    break
-                yield from self._save()
-            elif is_save_due:
+            elif is_evaluated or is_save_due:
                 yield from self._save()
             last = time.monotonic()
         reason = "end" if self._step == self._num_steps else "patience"

@@ -48,6 +48,19 @@ def test_a_resumed_run_ends_in_the_very_files_of_one_that_never_stopped(tmp_path
     assert without_seconds(stopped) == without_seconds(tmp_path / "straight")
 
 
+@pytest.mark.parametrize("num_updates", range(1, 15))
+def test_stopped_after_any_update_a_run_evaluates_and_ends_as_one_that_never_stopped(tmp_path, num_updates):
+    task = make_task(model={"cell": "gru"}, training={"steps": 14, "eval_every": 4})
+    list(make_trainer(task, tmp_path / "straight").run(never))
+    list(make_trainer(task, tmp_path / "stopped").run(StopAfter(num_updates)))
+    checkpoint = read_checkpoint(tmp_path / "stopped" / "training.safetensors")
+    list(make_trainer(task, tmp_path / "stopped", checkpoint=checkpoint).run(never))
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / metrics.METRICS_NAME)]
+    assert steps == [4, 8, 12, 14]
+
+
 def test_a_run_that_dies_without_saving_resumes_from_its_last_save_to_the_same_end(tmp_path):
     task = make_task(training={"steps": 12, "eval_every": 3})
     list(make_trainer(task, tmp_path / "straight").run(never))
