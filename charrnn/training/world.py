@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -120,6 +121,9 @@ def join() -> Iterator[World]:
         return
     # Small messages between processes go by gloo, gradients on GPUs by NCCL.
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    # Imported later, by torch's optimizers, this module keeps the group in the default values of its functions: the
+    # group's threads then outlive destroy_process_group, and one that drops a tensor as Python ends aborts the process.
+    import_module("torch.distributed.nn.functional")
     with _talking():
         dist.init_process_group(backends, timeout=timedelta(seconds=TIMEOUT_SECONDS))
     try:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,22 @@ def text(tmp_path):
     return path
 
 
-def start(arguments, num_processes=2):
+# The command; what it leaves running when Python ends goes to stderr.
+THREADS_AT_EXIT = """
+import atexit, os, sys
+from charrnn.__main__ import main
+
+@atexit.register
+def tell():
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/comm") as name:
+            print("thread:", name.read().strip(), file=sys.stderr)
+
+main()
+"""
+
+
+def start(arguments, num_processes=2, program=("-m", "charrnn")):
     """The command in several processes, with the environment that torchrun gives them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -46,7 +62,7 @@ def start(arguments, num_processes=2):
             "WORLD_SIZE": str(num_processes),
             "LOCAL_WORLD_SIZE": str(num_processes),
         }
-        command = [sys.executable, "-m", "charrnn", "train", *map(str, arguments)]
+        command = [sys.executable, *program, "train", *map(str, arguments)]
         processes.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
@@ -76,6 +92,17 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_speaks(tmp_path, te
         np.testing.assert_allclose(two.weights[name], weight, atol=2e-3)
     found, alone = (model.facts["held_out"]["nats_per_char"] for model in (two, one))
     assert found == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="thread names are read from Linux's /proc")
+def test_no_thread_that_talks_to_other_processes_outlives_the_run(tmp_path, text):
+    """Such a thread aborted a process in ten that had finished, while Python was ending under it."""
+    more = [*SIZES, "--steps", "5", "--out", tmp_path / "runs"]
+    for _, err, code in end_of(start([text, *more], program=("-c", THREADS_AT_EXIT))):
+        assert code == 0
+        threads = [line for line in err.splitlines() if line.startswith("thread: ")]
+        assert threads
+        assert not [thread for thread in threads if "gloo" in thread]
 
 
 def test_a_shared_run_stopped_by_a_signal_to_one_process_resumes_to_the_very_same_end(tmp_path, text):
