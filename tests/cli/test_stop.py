@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from charrnn.training.stop import stop_on_signals
+
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -15,6 +17,14 @@ ENVIRONMENT = {
 }
 TRAIN = [sys.executable, "-m", "charrnn", "train"]
 NUM_STEPS = 1500
+
+
+@pytest.fixture(autouse=True)
+def hangups_heard():
+    """Processes started here hear SIGHUP even where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -87,6 +97,15 @@ def test_a_signalled_run_saves_says_how_to_go_on_and_ends_as_if_never_stopped(tm
     assert b"not bit for bit" not in err
     runs = tmp_path / "checkpoints"
     assert files_of(runs / "stopped") == files_of(runs / "straight")
+
+
+def test_a_hangup_that_nohup_ignores_does_not_stop_a_run():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_on_signals() as request:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not request()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request()
 
 
 def test_a_second_signal_ends_at_once_and_harms_no_file(tmp_path, text):
