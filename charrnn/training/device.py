@@ -1,5 +1,7 @@
 """Where the computation runs and in what precision: options to a device and a backend."""
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,6 +109,19 @@ def check_memory(settings: ModelSettings) -> None:
         )
 
 
+def keep_freed_memory() -> None:
+    """Lets the C library keep what is freed for the next update instead of returning it to the system.
+
+    Every update takes and frees the same tens of megabytes; fresh from the system, each page of them is cleared and
+    mapped anew, a tenth of the time of an update. Only glibc is told; elsewhere nothing changes.
+    """
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
+
+
 def place(
     settings: ModelSettings,
     *,
@@ -148,6 +163,7 @@ def place(
         return Placement(torch.device(kind, index), Backend("fused"), bfloat16, threads)
 
     check_memory(settings)
+    keep_freed_memory()
     reduced = precision == "bfloat16"
     native = library()
     if native is not None:

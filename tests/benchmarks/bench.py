@@ -103,6 +103,9 @@ def measure_steps() -> dict[str, float]:
     """Worker: products, and charrnn's steps with their gradients beside torch.nn's."""
     import torch
 
+    from charrnn.training.device import keep_freed_memory
+
+    keep_freed_memory()
     found = {"product float32": _product(torch.float32), "product bfloat16": _product(torch.bfloat16)}
     from charrnn.models.native.recurrence import has_bfloat16
 
@@ -121,6 +124,9 @@ def measure_torch_steps() -> dict[str, float]:
     import torch
     from peer import PlainStep
 
+    from charrnn.training.device import keep_freed_memory
+
+    keep_freed_memory()
     ids = torch.randint(0, V, (T + 1, B))
     found = {}
     for size in SIZES:

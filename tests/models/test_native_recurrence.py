@@ -153,13 +153,27 @@ def test_the_kernel_equals_torch_nn(cell: str) -> None:
         assert (mine - theirs).abs().max() <= TOLERANCE * max(1.0, theirs.abs().max().item())
 
 
+@pytest.fixture(scope="module")
+def no_cache(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The kernels built for cores without a cache: threads share the units of every layer, not of large ones alone."""
+    path = tmp_path_factory.mktemp("no_cache") / "kernels.so"
+    flags = (*build.FLAGS, *build.NATIVE_FLAGS, "-DCACHE_BYTES=0")
+    build.compile_library(path, flags=flags, command=build.compiler_command())
+    return ctypes.CDLL(str(path))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_the_number_of_threads_changes_no_bit(cell: str, reset: str, precision: str) -> None:
+@pytest.mark.parametrize("shared", ["streams", "units"])
+def test_the_number_of_threads_changes_no_bit(
+    cell: str, reset: str, precision: str, shared: str, no_cache: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if precision == "bfloat16" and not recurrence.has_bfloat16():
         pytest.skip("this processor has no bfloat16 products")
-    given, ids = leaves(cell, (4, 19, 37, 5), by_id=True, bias=True)
+    given, ids = leaves(cell, (4, 19, 101, 5), by_id=True, bias=True)
     one = results(native(cell, reset, given, ids, num_threads=1, precision=precision), given)
+    if shared == "units":
+        monkeypatch.setattr(recurrence, "_kernels", lambda: no_cache)
     for num_threads in (2, 3, 7, 64):
         many = results(native(cell, reset, given, ids, num_threads=num_threads, precision=precision), given)
         assert all(torch.equal(many[name], one[name]) for name in one)
@@ -336,7 +350,7 @@ static int network(int cell, long T, long B, long H, long V, int num_threads) {
 }
 
 int main(void) {
-  long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {2, 18, 33, 4}, {2, 5, 64, 3}};
+  long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {3, 18, 33, 4}, {2, 5, 131, 3}};
   for (int cell = RNN; cell <= GRU_BEFORE; cell++)
     for (int s = 0; s < 4; s++) {
       long *z = sizes[s];
@@ -352,7 +366,9 @@ int main(void) {
 
 
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-@pytest.mark.parametrize("target", [(), ("-march=native",)], ids=["baseline", "native"])
+@pytest.mark.parametrize(
+    "target", [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0")], ids=["baseline", "native", "shared units"]
+)
 def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[str, ...], sanitizers: str) -> None:
     source, program = tmp_path / "driver.c", tmp_path / "driver"
     command = [*build.compiler_command(), "-O1", "-g", "-std=gnu11", "-pthread", f"-fsanitize={sanitizers}"]

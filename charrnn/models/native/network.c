@@ -210,7 +210,6 @@ static void advance(Part *part, long steps) {
     memcpy(part->hidden, run->hidden + at, state_bytes);
     if (lstm) memcpy(part->cells, run->cells + at, state_bytes);
     Job job = recurrence_job(&window);
-    job.num_parts = 1;
     job.packed = layer->packed;
     job.bias = layer->bias;
     job.saved = part->saved;

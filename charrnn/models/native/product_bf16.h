@@ -133,17 +133,44 @@ INLINE bits pair_rows(vec even, vec odd) {
   return (bits)low | (bits)high << 16;
 }
 
+/* Swaps rows and columns of 16 x 16 words: first within blocks of 4 x 4, then the blocks. */
+INLINE void transpose_words(__m512i row[16]) {
+  __m512i pairs[16], fours[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; j++) {
+      fours[i + 2 * j] = _mm512_unpacklo_epi64(pairs[i + j], pairs[i + j + 2]);
+      fours[i + 2 * j + 1] = _mm512_unpackhi_epi64(pairs[i + j], pairs[i + j + 2]);
+    }
+  for (int j = 0; j < 4; j++) {
+    __m512i even_low = _mm512_shuffle_i32x4(fours[j], fours[j + 4], 0x88);
+    __m512i even_high = _mm512_shuffle_i32x4(fours[j + 8], fours[j + 12], 0x88);
+    __m512i odd_low = _mm512_shuffle_i32x4(fours[j], fours[j + 4], 0xDD);
+    __m512i odd_high = _mm512_shuffle_i32x4(fours[j + 8], fours[j + 12], 0xDD);
+    row[j] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
+    row[j + 4] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+    row[j + 8] = _mm512_shuffle_i32x4(even_low, even_high, 0xDD);
+    row[j + 12] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xDD);
+  }
+}
+
 /* Panel of the transpose of rows (columns, length): pairs along a row are neighbours in K already. */
 static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
                                   long K) {
-  memset(panel, 0, (size_t)(K / 2 * PANEL) * sizeof(uint32_t));
-  for (long k0 = 0; k0 < length; k0 += 32) {
-    uint16_t rounded[32];
-    for (long c = 0; c < min_long(num_columns, PANEL); c++) {
-      round_row(rounded, rows + c * rows_stride + k0, length - k0, 32);
-      for (long i = 0; i < 16; i++) memcpy(panel + (k0 / 2 + i) * PANEL + c, rounded + 2 * i, sizeof(uint32_t));
+  for (long k0 = 0; k0 < K; k0 += 32)
+    for (long c0 = 0; c0 < PANEL; c0 += 16) {
+      __m512i block[16];
+      for (long c = 0; c < 16; c++) {
+        uint16_t rounded[32] = {0};
+        if (c0 + c < num_columns) round_row(rounded, rows + (c0 + c) * rows_stride + k0, length - k0, 32);
+        block[c] = _mm512_loadu_si512(rounded);
+      }
+      transpose_words(block);
+      for (long i = 0; i < 16; i++) _mm512_storeu_si512(panel + (k0 / 2 + i) * PANEL + c0, block[i]);
     }
-  }
 }
 
 /* Panel of the rows themselves, (length, columns). */
@@ -162,15 +189,15 @@ static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long 
 /* Columns c < num_columns of rows (length, ...), as 16 rows of K: to[c] = rounded rows[:, c]. */
 static inline void transpose_to_bf16(uint32_t *to, const float *rows, long rows_stride, long num_columns, long length, long K) {
   for (long k0 = 0; k0 < K; k0 += 32) {
-    bits block[16];
+    __m512i block[16];
     for (long i = 0; i < 16; i++) {
       long k = k0 + 2 * i;
       vec even = k < length ? load_first(rows + k * rows_stride, num_columns) : splat(0.0f);
       vec odd = k + 1 < length ? load_first(rows + (k + 1) * rows_stride, num_columns) : splat(0.0f);
-      block[i] = pair_rows(even, odd);
+      block[i] = (__m512i)pair_rows(even, odd);
     }
-    for (long c = 0; c < 16; c++)
-      for (long i = 0; i < 16; i++) to[c * (K / 2) + k0 / 2 + i] = block[i][c];
+    transpose_words(block);
+    for (long c = 0; c < 16; c++) _mm512_storeu_si512(to + c * (K / 2) + k0 / 2, block[c]);
   }
 }
 

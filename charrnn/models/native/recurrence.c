@@ -2,17 +2,20 @@
  *
  * Legend: T steps, B streams, H units, G gates (rnn 1, lstm 4, gru 3), V rows of an input table, S saved blocks.
  *
- * The equations are those of charrnn/models/cells.py, in its gate order. The streams are split into parts, and each
- * thread runs its part through all T steps without meeting the others. Within a step the product with the packed
- * weights is made for PANEL units of all gates at once, and the cell's functions follow while the sums are in cache.
+ * The equations are those of charrnn/models/cells.py, in its gate order. A call goes through stages, one or two a step.
+ * Its parts are some of the streams each, and of large layers some of the units; those that share streams begin a
+ * stage when all have ended the one before. Within a stage the product with the packed weights is made for PANEL units
+ * of all gates at once, and the cell's functions follow while the sums are in cache.
  *
- * Memory beyond the arguments, in floats, with H' = H rounded up to whole panels:
+ * Memory beyond the arguments, in floats, with H' = H rounded up to whole panels; with bfloat16 weights take half:
  *   forward  G*H*H' + G*H' (packed weights and bias) + S*B*H where nothing is saved for a backward pass
  *   backward G*H*H' (packed weights) + 2*B*H' (gradient carried from step to step)
+ *   both     with bfloat16, G*B*H' (factors of two stages)
  * The arguments hold (1 + S)*T*B*H for the backward pass (LSTM one more, for its cells), and the gradient of the
  * gates takes G*T*B*H (GRU with reset after: one more, its new gate's hidden share), with S = 4, for rnn 0.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "product.h"
 #include "product_bf16.h"
@@ -21,6 +24,7 @@
 
 static const long NUM_GATES[] = {1, 4, 3, 3};
 static const long NUM_SAVED[] = {0, 4, 4, 4};
+
 
 float *recurrence_new_floats(long count) {
   void *room = NULL;
@@ -54,14 +58,12 @@ Job recurrence_job(const Window *w) {
   job.x_stride = job.G * w->H;
   job.panels = ceil_div(w->H, PANEL);
   job.padded = job.panels * PANEL;
-  /* A part of fewer than 4 streams spends its time reading weights. */
-  job.num_parts = min_long(w->num_threads, ceil_div(w->B, 4));
-  if (job.num_parts < 1) job.num_parts = 1;
   job.bf16 = w->precision == BFLOAT16;
   job.tiles = job.bf16 && charrnn_bf16() == 2;
   job.block_rows = job.tiles ? BLOCK_ROWS : MAX_ROWS;
   job.K = job.bf16 ? ceil_div(w->H, BF16_BLOCK) * BF16_BLOCK : w->H;
   job.gate_words = job.K * PANEL / (job.bf16 ? 2 : 1);
+  job.stream_parts = job.unit_parts = job.num_parts = 1;
   return job;
 }
 
@@ -72,25 +74,37 @@ INLINE const float *input_row(const Job *job, long t, long b) {
 
 /* ---- the products of a step ---- */
 
+/* Panels of units first <= p < last: what a part makes of every step. */
+typedef struct {
+  long first, last;
+} Panels;
+
 /* A block of streams' factors: float32 where they lie, or rounded to bfloat16. */
 typedef struct {
   const void *rows;
   long stride;
 } Factors;
 
-/* Factors for num_gates neighbouring blocks of H values a row. Room is that of stream b and of gate `first`. */
-INLINE Factors factors(const Job *job, long b, int R, const float *rows, long stride, long first, long num_gates) {
-#if HAVE_BF16
-  if (job->bf16) {
-    uint16_t *room = job->rounded + b * job->G * job->K + first * job->K;
-    for (int r = 0; r < R; r++)
-      for (long g = 0; g < num_gates; g++)
-        round_row(room + r * job->G * job->K + g * job->K, rows + r * stride + g * job->w->H, job->w->H, job->K);
-    return (Factors){room, job->G * job->K};
-  }
-#endif
-  (void)job, (void)b, (void)R, (void)first, (void)num_gates;
+/* Where stage `stage` reads the rounded factors of stream b and gate g: the stage before it wrote them. */
+INLINE uint16_t *rounded_at(const Job *job, long stage, long b, long g) {
+  return job->rounded + (((stage & 1) * job->w->B + b) * job->G + g) * job->K;
+}
+
+/* The factors of stage `stage`: rows (R, ...; stride) as they are, or rounded, of gate `first` and those after it. */
+INLINE Factors factors(const Job *job, long stage, long b, const float *rows, long stride, long first) {
+  if (job->bf16) return (Factors){rounded_at(job, stage, b, first), job->G * job->K};
   return (Factors){rows, stride};
+}
+
+/* Rounds own units of R rows, one gate's factors in the stage after this. */
+INLINE void hand_on(const Job *job, long stage, long b, int R, const float *rows, long stride, long gate, Panels own) {
+#if HAVE_BF16
+  if (job->bf16)
+    for (int r = 0; r < R; r++)
+      round_row(rounded_at(job, stage + 1, b + r, gate) + own.first * PANEL, rows + r * stride + own.first * PANEL,
+                job->w->H - own.first * PANEL, (own.last - own.first) * PANEL);
+#endif
+  (void)job, (void)stage, (void)b, (void)R, (void)rows, (void)stride, (void)gate, (void)own;
 }
 
 /* sums (panels of PANEL columns; strides between rows and panels) += factors (R, num_gates * H) @ packed panels. */
@@ -148,13 +162,13 @@ static void gate_sums(const Job *job, long panel, long first, long last, int R, 
              job->packed + (panel * job->G + first) * job->gate_words, job->gate_words);
 }
 
-static void rnn_step(const Job *job, long t, long b, int R) {
+static void rnn_step(const Job *job, long t, long b, int R, Panels own) {
   const Window *w = job->w;
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H, sums[4][BLOCK_ROWS][PANEL];
-  Factors fed_back = factors(job, b, R, h, H, 0, 1);
-  for (long panel = 0; panel < job->panels; panel++) {
+  Factors fed_back = factors(job, t, b, h, H, 0);
+  for (long panel = own.first; panel < own.last; panel++) {
     gate_sums(job, panel, 0, 1, R, fed_back, sums);
     for (int r = 0; r < R; r++) {
       const float *x = input_row(job, t, b + r);
@@ -165,16 +179,17 @@ static void rnn_step(const Job *job, long t, long b, int R) {
       }
     }
   }
+  hand_on(job, t, b, R, h_next, H, 0, own);
 }
 
-static void lstm_step(const Job *job, long t, long b, int R) {
+static void lstm_step(const Job *job, long t, long b, int R, Panels own) {
   const Window *w = job->w;
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H, *c = w->cells + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H, *c_next = w->cells + (t + 1) * BH + b * H;
   float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][BLOCK_ROWS][PANEL];
-  Factors fed_back = factors(job, b, R, h, H, 0, 1);
-  for (long panel = 0; panel < job->panels; panel++) {
+  Factors fed_back = factors(job, t, b, h, H, 0);
+  for (long panel = own.first; panel < own.last; panel++) {
     gate_sums(job, panel, 0, 4, R, fed_back, sums);
     for (int r = 0; r < R; r++) {
       const float *x = input_row(job, t, b + r);
@@ -196,16 +211,17 @@ static void lstm_step(const Job *job, long t, long b, int R) {
       }
     }
   }
+  hand_on(job, t, b, R, h_next, H, 0, own);
 }
 
-static void gru_step(const Job *job, long t, long b, int R) {
+static void gru_step(const Job *job, long t, long b, int R, Panels own) {
   const Window *w = job->w;
   long H = w->H, BH = w->B * H;
   const float *h = w->hidden + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H;
   float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][BLOCK_ROWS][PANEL];
-  Factors fed_back = factors(job, b, R, h, H, 0, 1);
-  for (long panel = 0; panel < job->panels; panel++) {
+  Factors fed_back = factors(job, t, b, h, H, 0);
+  for (long panel = own.first; panel < own.last; panel++) {
     gate_sums(job, panel, 0, 3, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
       const float *x = input_row(job, t, b + row);
@@ -226,33 +242,39 @@ static void gru_step(const Job *job, long t, long b, int R) {
       }
     }
   }
+  hand_on(job, t, b, R, h_next, H, 0, own);
 }
 
-static void gru_before_step(const Job *job, long t, long b, int R) {
+/* Two stages a step: the gates, then the new state from what they leave of the old. */
+static void gru_before_step(const Job *job, long stage, long b, int R, Panels own) {
   const Window *w = job->w;
-  long H = w->H, BH = w->B * H;
+  long H = w->H, BH = w->B * H, t = stage / 2;
   const float *h = w->hidden + t * BH + b * H;
   float *h_next = w->hidden + (t + 1) * BH + b * H;
   float *saved = job->saved + t * job->saved_step + b * 4 * H, sums[4][BLOCK_ROWS][PANEL];
-  Factors fed_back = factors(job, b, R, h, H, 0, 1);
-  for (long panel = 0; panel < job->panels; panel++) {
-    gate_sums(job, panel, 0, 2, R, fed_back, sums);
-    for (int row = 0; row < R; row++) {
-      const float *x = input_row(job, t, b + row);
-      float *s = saved + row * 4 * H;
-      for (long k = 0; k < PANEL; k += LANES) {
-        long u = panel * PANEL + k, left = H - u;
-        if (left <= 0) break;
-        vec r = sigmoid_vec(load_first(x + 0 * H + u, left) + load(&sums[0][row][k]));
-        vec z = sigmoid_vec(load_first(x + 1 * H + u, left) + load(&sums[1][row][k]));
-        store_first(s + 0 * H + u, r, left);
-        store_first(s + 1 * H + u, z, left);
-        store_first(s + 3 * H + u, r * load_first(h + row * H + u, left), left);
+  if (stage % 2 == 0) {
+    Factors fed_back = factors(job, stage, b, h, H, 0);
+    for (long panel = own.first; panel < own.last; panel++) {
+      gate_sums(job, panel, 0, 2, R, fed_back, sums);
+      for (int row = 0; row < R; row++) {
+        const float *x = input_row(job, t, b + row);
+        float *s = saved + row * 4 * H;
+        for (long k = 0; k < PANEL; k += LANES) {
+          long u = panel * PANEL + k, left = H - u;
+          if (left <= 0) break;
+          vec r = sigmoid_vec(load_first(x + 0 * H + u, left) + load(&sums[0][row][k]));
+          vec z = sigmoid_vec(load_first(x + 1 * H + u, left) + load(&sums[1][row][k]));
+          store_first(s + 0 * H + u, r, left);
+          store_first(s + 1 * H + u, z, left);
+          store_first(s + 3 * H + u, r * load_first(h + row * H + u, left), left);
+        }
       }
     }
+    hand_on(job, stage, b, R, saved + 3 * H, 4 * H, 0, own);
+    return;
   }
-  fed_back = factors(job, b, R, saved + 3 * H, 4 * H, 0, 1);
-  for (long panel = 0; panel < job->panels; panel++) {
+  Factors fed_back = factors(job, stage, b, saved + 3 * H, 4 * H, 0);
+  for (long panel = own.first; panel < own.last; panel++) {
     gate_sums(job, panel, 2, 3, R, fed_back, sums);
     for (int row = 0; row < R; row++) {
       const float *x = input_row(job, t, b + row);
@@ -268,55 +290,122 @@ static void gru_before_step(const Job *job, long t, long b, int R) {
       }
     }
   }
+  hand_on(job, stage, b, R, h_next, H, 0, own);
 }
 
-typedef void (*step_function)(const Job *, long t, long b, int R);
+/* ---- stages ---- */
 
-/* All streams of a part, in blocks of nearly equal size, at one step. */
-INLINE void run_part_step(const Job *job, step_function step, long part, long t) {
-  long first = part * job->w->B / job->num_parts, last = (part + 1) * job->w->B / job->num_parts;
+/* What a part does at one stage with R streams from b on and its own units. */
+typedef void (*stage_function)(const Job *, long stage, long b, int R, Panels own);
+
+/* One part's share of a stage, its streams in blocks of nearly equal size. */
+INLINE void run_stage(const Job *job, stage_function run, long stage, long streams, long units) {
+  long first = streams * job->w->B / job->stream_parts, last = (streams + 1) * job->w->B / job->stream_parts;
   long blocks = ceil_div(last - first, job->block_rows);
+  Panels own = {units * job->panels / job->unit_parts, (units + 1) * job->panels / job->unit_parts};
   for (long i = 0; i < blocks; i++) {
     long b = first + i * (last - first) / blocks, end = first + (i + 1) * (last - first) / blocks;
 #if HAVE_TILES
     if (job->tiles) tiles_begin((int)(end - b));
 #endif
-    step(job, t, b, (int)(end - b));
+    run(job, stage, b, (int)(end - b), own);
   }
 }
 
-INLINE void end_part(const Job *job) {
+INLINE void end_tiles(const Job *job) {
 #if HAVE_TILES
   if (job->tiles) tiles_end();
 #endif
   (void)job;
 }
 
+/* All stages, in order. Parts that share streams meet after each; one whose thread is late is run by another's. */
+static void run_stages(const Job *job, stage_function run, long part, long num_stages) {
+  long n = job->unit_parts, streams = part / n;
+  for (long stage = 0; stage < num_stages; stage++) {
+    if (n == 1) {
+      run_stage(job, run, stage, streams, 0);
+      continue;
+    }
+    for (long i = 0; i < n; i++) {
+      long units = (part + i) % n;
+      if (!counter_raise_from(&job->taken[streams * n + units], stage)) continue;
+      run_stage(job, run, stage, streams, units);
+      counter_add(&job->done[streams]);
+    }
+    counter_wait(&job->done[streams], (stage + 1) * n);
+  }
+  end_tiles(job);
+}
+
+INLINE long stages_of(const Job *job) { return job->w->cell == GRU_BEFORE ? 2 : 1; }
+
 void recurrence_forward_part(void *data, long part) {
-  static const step_function STEPS[] = {rnn_step, lstm_step, gru_step, gru_before_step};
+  static const stage_function STAGES[] = {rnn_step, lstm_step, gru_step, gru_before_step};
   const Job *job = data;
-  for (long t = 0; t < job->w->T; t++) run_part_step(job, STEPS[job->w->cell], part, t);
-  end_part(job);
+  run_stages(job, STAGES[job->w->cell], part, job->w->T * stages_of(job));
+}
+
+/* Bytes of cache that a core has for itself. */
+static long cache_bytes(void) {
+#ifdef CACHE_BYTES /* for tests: to share out small layers as large ones are */
+  return CACHE_BYTES;
+#endif
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (found > 0) return found;
+#endif
+  return 1 << 20;
+}
+
+/* Threads share the streams. Where the packed weights take more than `room` bytes they share the streams in whole
+ * blocks and the units of each block: a thread then reads its part of the weights alone, from its own cache, but has
+ * to meet the others at every stage and to read what they made. */
+static void share_out(Job *job, long room) {
+  const Window *w = job->w;
+  long num_threads = w->num_threads < 1 ? 1 : w->num_threads;
+  long weight_bytes = job->panels * job->G * job->gate_words * (long)sizeof(float);
+  /* A part of fewer than 4 streams spends its time reading weights. */
+  job->stream_parts = min_long(num_threads, ceil_div(w->B, weight_bytes < room ? 4 : job->block_rows));
+  job->unit_parts = weight_bytes < room ? 1 : min_long(num_threads / job->stream_parts, job->panels);
+  job->num_parts = job->stream_parts * job->unit_parts;
+}
+
+/* What the stages of a call share; 0 where there is no memory. */
+static int new_room(Job *job) {
+  long num_counters = job->num_parts + job->stream_parts;
+  job->rounded = job->bf16 ? (uint16_t *)recurrence_new_floats(job->w->B * job->G * job->K) : NULL;
+  job->taken = (Counter *)recurrence_new_floats(num_counters * (long)(sizeof(Counter) / sizeof(float)));
+  if (!job->taken || (job->bf16 && !job->rounded)) return 0;
+  for (long i = 0; i < num_counters; i++) atomic_init(&job->taken[i].value, 0);
+  job->done = job->taken + job->num_parts;
+  return 1;
+}
+
+static void free_room(Job *job) {
+  free(job->taken);
+  free(job->rounded);
 }
 
 int charrnn_forward(const Window *w) {
   if (w->precision == BFLOAT16 && !charrnn_bf16()) return NO_BF16;
   Job job = recurrence_job(w);
+  share_out(&job, cache_bytes() / 2);
   if (w->ids)
     for (long i = 0; i < w->T * w->B; i++)
       if (w->ids[i] < 0 || w->ids[i] >= w->V) return BAD_ID;
   job.saved = w->saved ? w->saved : recurrence_new_floats(w->B * job.S * w->H);
   job.saved_step = w->saved ? w->B * job.S * w->H : 0;
   job.packed = recurrence_new_floats(job.panels * job.G * job.gate_words);
-  job.rounded = job.bf16 ? (uint16_t *)recurrence_new_floats(w->B * job.G * job.K / 2) : NULL;
   job.bias = recurrence_new_floats(job.G * job.padded);
-  int status = job.saved && job.packed && job.bias && (job.rounded || !job.bf16) ? OK : NO_MEMORY;
+  int status = new_room(&job) && job.saved && job.packed && job.bias ? OK : NO_MEMORY;
   if (status == OK) {
+    hand_on(&job, -1, 0, (int)w->B, w->hidden, w->H, 0, (Panels){0, job.panels});
     team_run(recurrence_pack, &job, job.panels, w->num_threads);
     team_run(recurrence_forward_part, &job, job.num_parts, job.num_parts);
   }
+  free_room(&job);
   free(job.bias);
-  free(job.rounded);
   free(job.packed);
   if (!w->saved) free(job.saved);
   return status;
@@ -339,21 +428,27 @@ static void pack_backward_part(void *data, long panel) {
   }
 }
 
-/* sums (R, padded) += rows (R, num_gates * H; stride) @ W_hh's rows of gates first, first + 1, ... */
-static void add_product(const Job *job, long b, int R, float *sums, const float *rows, long stride, long first,
-                        long num_gates) {
-  Factors f = factors(job, b, R, rows, stride, first, num_gates);
-  add_panels(job, R, job->panels, sums, job->padded, PANEL, f, num_gates, job->packed + first * job->gate_words,
-             job->G * job->gate_words);
+/* Own columns of sums (R, padded) += rows (R, num_gates * H; stride) @ W_hh's rows of gates first, first + 1, ... */
+static void add_product(const Job *job, long stage, long b, int R, float *sums, const float *rows, long stride,
+                        long first, long num_gates, Panels own) {
+  Factors f = factors(job, stage, b, rows, stride, first);
+  add_panels(job, R, own.last - own.first, sums + own.first * PANEL, job->padded, PANEL, f, num_gates,
+             job->packed + (own.first * job->G + first) * job->gate_words, job->G * job->gate_words);
 }
 
-static void rnn_backward(const Job *job, long t, long b, int R) {
+/* A stage adds to the carried gradient what the gates of the step after pass back, then makes its own step's gates;
+ * the stage after the first step's has only the former to do. */
+
+static void rnn_backward(const Job *job, long stage, long b, int R, Panels own) {
   const Window *w = job->w;
-  long H = w->H, BH = w->B * H;
-  float *carried = job->carried + b * job->padded, *grad_x = w->grad_x + t * BH + b * H;
+  long H = w->H, BH = w->B * H, t = w->T - 1 - stage, end = min_long(H, own.last * PANEL);
+  float *carried = job->carried + b * job->padded;
+  if (stage > 0) add_product(job, stage, b, R, carried, w->grad_x + (t + 1) * BH + b * H, H, 0, 1, own);
+  if (t < 0) return;
+  float *grad_x = w->grad_x + t * BH + b * H;
   for (int r = 0; r < R; r++) {
     long at = (b + r) * H;
-    for (long u = 0; u < H; u += LANES) {
+    for (long u = own.first * PANEL; u < end; u += LANES) {
       long n = H - u;
       vec h = load_first(w->hidden + (t + 1) * BH + at + u, n);
       vec dh = load_first(w->grad_outputs + t * BH + at + u, n) + load(carried + r * job->padded + u);
@@ -361,19 +456,22 @@ static void rnn_backward(const Job *job, long t, long b, int R) {
       store(carried + r * job->padded + u, splat(0.0f));
     }
   }
-  add_product(job, b, R, carried, grad_x, H, 0, 1);
+  hand_on(job, stage, b, R, grad_x, H, 0, own);
 }
 
-static void lstm_backward(const Job *job, long t, long b, int R) {
+static void lstm_backward(const Job *job, long stage, long b, int R, Panels own) {
   const Window *w = job->w;
-  long H = w->H, BH = w->B * H;
+  long H = w->H, BH = w->B * H, t = w->T - 1 - stage, end = min_long(H, own.last * PANEL);
   vec one = splat(1.0f);
-  float *carried = job->carried + b * job->padded, *grad_x = w->grad_x + 4 * (t * BH + b * H);
+  float *carried = job->carried + b * job->padded;
+  if (stage > 0) add_product(job, stage, b, R, carried, w->grad_x + 4 * ((t + 1) * BH + b * H), 4 * H, 0, 4, own);
+  if (t < 0) return;
+  float *grad_x = w->grad_x + 4 * (t * BH + b * H);
   for (int r = 0; r < R; r++) {
     long at = (b + r) * H;
     const float *s = job->saved + t * job->saved_step + 4 * at;
     float *d = grad_x + r * 4 * H;
-    for (long u = 0; u < H; u += LANES) {
+    for (long u = own.first * PANEL; u < end; u += LANES) {
       long n = H - u;
       vec i = load_first(s + 0 * H + u, n), f = load_first(s + 1 * H + u, n);
       vec g = load_first(s + 2 * H + u, n), o = load_first(s + 3 * H + u, n);
@@ -389,20 +487,26 @@ static void lstm_backward(const Job *job, long t, long b, int R) {
       store(carried + r * job->padded + u, splat(0.0f));
     }
   }
-  add_product(job, b, R, carried, grad_x, 4 * H, 0, 4);
+  for (long g = 0; g < 4; g++) hand_on(job, stage, b, R, grad_x + g * H, 4 * H, g, own);
 }
 
-static void gru_backward(const Job *job, long t, long b, int R) {
+static void gru_backward(const Job *job, long stage, long b, int R, Panels own) {
   const Window *w = job->w;
-  long H = w->H, BH = w->B * H;
+  long H = w->H, BH = w->B * H, t = w->T - 1 - stage, end = min_long(H, own.last * PANEL);
   vec one = splat(1.0f);
   float *carried = job->carried + b * job->padded;
+  if (stage > 0) {
+    long after = (t + 1) * BH + b * H;
+    add_product(job, stage, b, R, carried, w->grad_x + 3 * after, 3 * H, 0, 2, own);
+    add_product(job, stage, b, R, carried, w->grad_new + after, H, 2, 1, own);
+  }
+  if (t < 0) return;
   float *grad_x = w->grad_x + 3 * (t * BH + b * H), *grad_new = w->grad_new + t * BH + b * H;
   for (int row = 0; row < R; row++) {
     long at = (b + row) * H;
     const float *s = job->saved + t * job->saved_step + 4 * at;
     float *d = grad_x + row * 3 * H;
-    for (long u = 0; u < H; u += LANES) {
+    for (long u = own.first * PANEL; u < end; u += LANES) {
       long left = H - u;
       vec r = load_first(s + 0 * H + u, left), z = load_first(s + 1 * H + u, left);
       vec n = load_first(s + 2 * H + u, left), fed = load_first(s + 3 * H + u, left);
@@ -416,37 +520,45 @@ static void gru_backward(const Job *job, long t, long b, int R) {
       store(carried + row * job->padded + u, dh * z);
     }
   }
-  add_product(job, b, R, carried, grad_x, 3 * H, 0, 2);
-  add_product(job, b, R, carried, grad_new, H, 2, 1);
+  for (long g = 0; g < 2; g++) hand_on(job, stage, b, R, grad_x + g * H, 3 * H, g, own);
+  hand_on(job, stage, b, R, grad_new, H, 2, own);
 }
 
-static void gru_before_backward(const Job *job, long t, long b, int R) {
+/* Two stages a step: update and new gate, then the reset gate from the gradient of r*h. */
+static void gru_before_backward(const Job *job, long stage, long b, int R, Panels own) {
   const Window *w = job->w;
-  long H = w->H, BH = w->B * H;
+  long H = w->H, BH = w->B * H, t = w->T - 1 - stage / 2, end = min_long(H, own.last * PANEL);
   vec one = splat(1.0f);
   float *carried = job->carried + b * job->padded, *fed = job->fed + b * job->padded;
-  float *grad_x = w->grad_x + 3 * (t * BH + b * H);
-  for (int row = 0; row < R; row++) {
-    long at = (b + row) * H;
-    const float *s = job->saved + t * job->saved_step + 4 * at;
-    float *d = grad_x + row * 3 * H;
-    for (long u = 0; u < H; u += LANES) {
-      long left = H - u;
-      vec z = load_first(s + 1 * H + u, left), n = load_first(s + 2 * H + u, left);
-      vec h = load_first(w->hidden + t * BH + at + u, left);
-      vec dh = load_first(w->grad_outputs + t * BH + at + u, left) + load(carried + row * job->padded + u);
-      store_first(d + 1 * H + u, dh * (h - n) * z * (one - z), left);
-      store_first(d + 2 * H + u, dh * (one - z) * (one - n * n), left);
-      store(carried + row * job->padded + u, dh * z);
-      store(fed + row * job->padded + u, splat(0.0f));
+  if (stage % 2 == 0) {
+    if (stage > 0) add_product(job, stage, b, R, carried, w->grad_x + 3 * ((t + 1) * BH + b * H), 3 * H, 0, 2, own);
+    if (t < 0) return;
+    float *grad_x = w->grad_x + 3 * (t * BH + b * H);
+    for (int row = 0; row < R; row++) {
+      long at = (b + row) * H;
+      const float *s = job->saved + t * job->saved_step + 4 * at;
+      float *d = grad_x + row * 3 * H;
+      for (long u = own.first * PANEL; u < end; u += LANES) {
+        long left = H - u;
+        vec z = load_first(s + 1 * H + u, left), n = load_first(s + 2 * H + u, left);
+        vec h = load_first(w->hidden + t * BH + at + u, left);
+        vec dh = load_first(w->grad_outputs + t * BH + at + u, left) + load(carried + row * job->padded + u);
+        store_first(d + 1 * H + u, dh * (h - n) * z * (one - z), left);
+        store_first(d + 2 * H + u, dh * (one - z) * (one - n * n), left);
+        store(carried + row * job->padded + u, dh * z);
+        store(fed + row * job->padded + u, splat(0.0f));
+      }
     }
+    hand_on(job, stage, b, R, grad_x + 2 * H, 3 * H, 2, own);
+    return;
   }
-  add_product(job, b, R, fed, grad_x + 2 * H, 3 * H, 2, 1);
+  float *grad_x = w->grad_x + 3 * (t * BH + b * H);
+  add_product(job, stage, b, R, fed, grad_x + 2 * H, 3 * H, 2, 1, own);
   for (int row = 0; row < R; row++) {
     long at = (b + row) * H;
     const float *s = job->saved + t * job->saved_step + 4 * at;
     float *d = grad_x + row * 3 * H;
-    for (long u = 0; u < H; u += LANES) {
+    for (long u = own.first * PANEL; u < end; u += LANES) {
       long left = H - u;
       vec r = load_first(s + 0 * H + u, left);
       vec h = load_first(w->hidden + t * BH + at + u, left);
@@ -455,22 +567,13 @@ static void gru_before_backward(const Job *job, long t, long b, int R) {
       store(carried + row * job->padded + u, load(carried + row * job->padded + u) + dfed * r);
     }
   }
-  add_product(job, b, R, carried, grad_x, 3 * H, 0, 2);
+  for (long g = 0; g < 2; g++) hand_on(job, stage, b, R, grad_x + g * H, 3 * H, g, own);
 }
 
 static void backward_part(void *data, long part) {
-  static const step_function STEPS[] = {rnn_backward, lstm_backward, gru_backward, gru_before_backward};
+  static const stage_function STAGES[] = {rnn_backward, lstm_backward, gru_backward, gru_before_backward};
   const Job *job = data;
-  const Window *w = job->w;
-  long first = part * w->B / job->num_parts, last = (part + 1) * w->B / job->num_parts;
-  for (long b = first; b < last; b++) {
-    memset(job->carried + b * job->padded, 0, (size_t)job->padded * sizeof(float));
-    memcpy(job->carried + b * job->padded, w->grad_hidden + b * w->H, (size_t)w->H * sizeof(float));
-  }
-  for (long t = w->T - 1; t >= 0; t--) run_part_step(job, STEPS[w->cell], part, t);
-  end_part(job);
-  for (long b = first; b < last; b++)
-    memcpy(w->grad_hidden + b * w->H, job->carried + b * job->padded, (size_t)w->H * sizeof(float));
+  run_stages(job, STAGES[job->w->cell], part, job->w->T * stages_of(job) + 1);
 }
 
 INLINE void add_columns(float *to, const float *from, long first, long last) {
@@ -543,7 +646,7 @@ static void outer_part(void *data, long part) {
                  (size_t)min_long(PANEL, H - (p + i) * PANEL) * sizeof(float));
     }
   }
-  end_part(&job);
+  end_tiles(&job);
 }
 
 static int weight_gradient(const Job *job) {
@@ -566,23 +669,28 @@ static int weight_gradient(const Job *job) {
 int charrnn_backward(const Window *w) {
   if (w->precision == BFLOAT16 && !charrnn_bf16()) return NO_BF16;
   Job job = recurrence_job(w);
+  share_out(&job, cache_bytes()); /* more to read from the others than forward: it pays later */
   job.saved = w->saved;
   job.saved_step = w->B * job.S * w->H;
   job.packed = recurrence_new_floats(job.panels * job.G * job.gate_words);
-  job.rounded = job.bf16 ? (uint16_t *)recurrence_new_floats(w->B * job.G * job.K / 2) : NULL;
   job.carried = recurrence_new_floats(2 * w->B * job.padded);
   job.fed = job.carried + w->B * job.padded;
-  int status = job.packed && job.carried && (job.rounded || !job.bf16) ? OK : NO_MEMORY;
+  int status = new_room(&job) && job.packed && job.carried ? OK : NO_MEMORY;
   if (status == OK) {
+    memset(job.carried, 0, (size_t)(w->B * job.padded) * sizeof(float));
+    for (long b = 0; b < w->B; b++)
+      memcpy(job.carried + b * job.padded, w->grad_hidden + b * w->H, (size_t)w->H * sizeof(float));
     team_run(pack_backward_part, &job, job.panels, w->num_threads);
     team_run(backward_part, &job, job.num_parts, job.num_parts);
+    for (long b = 0; b < w->B; b++)
+      memcpy(w->grad_hidden + b * w->H, job.carried + b * job.padded, (size_t)w->H * sizeof(float));
     if (w->grad_table || w->grad_bias) team_run(sum_columns_part, &job, w->num_threads, w->num_threads);
 #if HAVE_BF16
     if (job.bf16) status = weight_gradient(&job);
 #endif
   }
+  free_room(&job);
   free(job.carried);
-  free(job.rounded);
   free(job.packed);
   return status;
 }

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "team.h"
+
 enum { RNN, LSTM, GRU, GRU_BEFORE };
 enum { OK, NO_MEMORY, BAD_ID, NO_BF16 };
 enum { FLOAT32, BFLOAT16 };
@@ -32,12 +34,15 @@ typedef struct {
 
 typedef struct {
   const Window *w;
-  long G, S, panels, padded, num_parts, block_rows;
+  long G, S, panels, padded, block_rows;
+  long stream_parts, unit_parts, num_parts; /* a part: some streams, some units; num_parts their product */
   int bf16, tiles;      /* whether products round to bfloat16; whether they are made by tiles */
   long K;               /* H, with bfloat16 padded to whole blocks */
   long gate_words;      /* words of one gate in one packed panel: K*PANEL, with bfloat16 half of it */
   float *packed;        /* (panels, G, gate_words) */
-  uint16_t *rounded;    /* (B, G*K): a step's factors, with bfloat16 */
+  uint16_t *rounded;    /* (2, B, G*K): factors of even and odd stages, with bfloat16 */
+  Counter *taken;       /* (num_parts,) stages begun */
+  Counter *done;        /* (stream_parts,) shares of stages ended */
   float *bias;          /* (G, padded) */
   long x_stride;        /* floats from one row of the input's share to the next: G*H, or more */
   float *saved;         /* Window.saved, or room for one step */

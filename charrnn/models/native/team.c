@@ -1,6 +1,7 @@
 #include "team.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -94,6 +95,15 @@ static void run_on_pool(Work *work, long num_threads) {
   while (working > 0) pthread_cond_wait(&work_done, &lock);
   pthread_mutex_unlock(&lock);
   pthread_mutex_unlock(&busy);
+}
+
+void counter_wait(const Counter *counter, long least) {
+  for (long tries = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < least; tries++) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+    if (tries > 2000) sched_yield(); /* the one waited for may need this core */
+  }
 }
 
 void team_run(part_function function, void *job, long num_parts, long num_threads) {
