@@ -358,7 +358,7 @@ static long cache_bytes(void) {
   return 1 << 20;
 }
 
-/* Threads share the streams. Where the packed weights take more than `room` bytes they share the streams in whole
+/* Threads share the streams. Where the packed weights take `room` bytes or more they share the streams in whole
  * blocks and the units of each block: a thread then reads its part of the weights alone, from its own cache, but has
  * to meet the others at every stage and to read what they made. */
 static void share_out(Job *job, long room) {
