@@ -18,6 +18,7 @@ from charrnn.models.settings import ModelSettings
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+_LARGE = 32 << 20  # bytes; glibc's own most for such a threshold
 _TENSORS_A_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
 
 
@@ -113,13 +114,14 @@ def keep_freed_memory() -> None:
     """Lets the C library keep what is freed for the next update instead of returning it to the system.
 
     Every update takes and frees the same tens of megabytes; fresh from the system, each page of them is cleared and
-    mapped anew, a tenth of the time of an update. Only glibc is told; elsewhere nothing changes.
+    mapped anew, a tenth of the time of an update. What evaluations take is larger and goes back. Only glibc is told;
+    elsewhere nothing changes.
     """
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_max, 0)
+        mallopt(mmap_threshold, _LARGE)
 
 
 def place(
