@@ -1,6 +1,6 @@
 """The loader under a coverage-guided fuzzer (atheris), or under plain random changes where that is not installed.
 
-    python tests/faults/fuzz.py 60        for 60 seconds
+    PYTHONPATH=tests/support python tests/faults/fuzz.py 60        for 60 seconds
 
 Inputs begin as whole files and are changed; the digest is put right again, so that what lies behind it is reached.
 Whatever comes, a file is refused by an error of charrnn's own, or taken, and then the model works.

@@ -1,6 +1,6 @@
 """Kills a training run at random instants, resumes it until it is done, and compares it with one never killed.
 
-    python tests/faults/kills.py --kills 200
+    PYTHONPATH=tests/support python tests/faults/kills.py --kills 200
 
 Each attempt is the whole command in a process of its own, forked from one that has loaded torch but computed nothing,
 and ended by SIGKILL after a random time. Files must be whole after every kill, and byte-identical at the end.

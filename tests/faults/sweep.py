@@ -1,6 +1,6 @@
 """Kills a whole training run at every system call by which it touches its directory, one run a call.
 
-    python tests/faults/sweep.py
+    PYTHONPATH=tests/support python tests/faults/sweep.py
 
 strace lists the calls of one run, then strikes each in turn with SIGKILL as it is entered. After each kill the run's
 files must be whole, and resuming must end in the bytes of a run never killed. Linux, and strace installed.

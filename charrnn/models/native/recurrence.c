@@ -25,7 +25,6 @@
 static const long NUM_GATES[] = {1, 4, 3, 3};
 static const long NUM_SAVED[] = {0, 4, 4, 4};
 
-
 float *recurrence_new_floats(long count) {
   void *room = NULL;
   if (posix_memalign(&room, 64, (size_t)(count > 0 ? count : 1) * sizeof(float)) != 0) return NULL;
