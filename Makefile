@@ -32,12 +32,14 @@ test: $(READY) ## Run all checks and tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror charrnn/models/native/*.[ch]
 	$(BIN)/python -m pytest -q
 
-check: $(READY) ## Run linter and type checker alone.
+check: $(READY) ## Run linters and type checker alone.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror charrnn/models/native/*.[ch]
 
 bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
 	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)

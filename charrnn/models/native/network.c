@@ -24,13 +24,13 @@ enum { BAD_LOGITS = 4 };
 /* Mirrors `_Weights` in network.py. Biases may be NULL. */
 typedef struct {
   int64_t cell, L, H, V;
-  const float *table;             /* (V, G*H): what each symbol adds to the gates of layer 0 */
-  const float *const *weight_ih;  /* L pointers to (G*H, H), the first unused */
-  const float *const *weight_hh;  /* L pointers to (G*H, H) */
-  const float *const *bias_ih;    /* L pointers to (G*H,), the first unused */
-  const float *const *bias_hh;    /* L pointers to (G*H,) */
-  const float *weight_out;        /* (V, H) */
-  const float *bias_out;          /* (V,) */
+  const float *table;            /* (V, G*H): what each symbol adds to the gates of layer 0 */
+  const float *const *weight_ih; /* L pointers to (G*H, H), the first unused */
+  const float *const *weight_hh; /* L pointers to (G*H, H) */
+  const float *const *bias_ih;   /* L pointers to (G*H,), the first unused */
+  const float *const *bias_hh;   /* L pointers to (G*H,) */
+  const float *weight_out;       /* (V, H) */
+  const float *bias_out;         /* (V,) */
 } Weights;
 
 /* Mirrors `_Run` in network.py. */

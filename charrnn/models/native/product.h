@@ -32,14 +32,16 @@ INLINE void multiply_rows(const int R, float *restrict sums, long sums_stride, c
 static void multiply(int num_rows, float *sums, long sums_stride, const float *rows, long rows_stride, long K,
                      const float *panel) {
   switch (num_rows) {
-#define CASE(R)                                                               \
-  case R:                                                                     \
-    multiply_rows(R, sums, sums_stride, rows, rows_stride, K, panel);         \
+#define CASE(R)                                                       \
+  case R:                                                             \
+    multiply_rows(R, sums, sums_stride, rows, rows_stride, K, panel); \
     break;
-    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#define CASES(a, b, c, d, e, f) CASE(a) CASE(b) CASE(c) CASE(d) CASE(e) CASE(f)
+    CASES(1, 2, 3, 4, 5, 6)
 #if MAX_ROWS > 6
-    CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+    CASES(7, 8, 9, 10, 11, 12)
 #endif
+#undef CASES
 #undef CASE
   }
 }
@@ -59,8 +61,8 @@ INLINE void multiply_row(const int P, float *restrict sums, long sums_panel, con
 }
 
 /* sums (R, panels of PANEL columns; strides between rows and panels) += rows (R, K) @ panels. */
-static inline void multiply_panels(int R, long num_panels, float *sums, long sums_stride, long sums_panel, const float *rows,
-                            long rows_stride, long K, const float *panels, long panel_words) {
+static inline void multiply_panels(int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                                   const float *rows, long rows_stride, long K, const float *panels, long panel_words) {
   long p = 0;
   if (R == 1) {
     for (; p + 4 <= num_panels; p += 4)

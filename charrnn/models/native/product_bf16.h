@@ -45,23 +45,23 @@ static void tiles_begin(int R) {
 
 static void tiles_end(void) { _tile_release(); }
 
-#define TILES_LOAD(p, low, high)                                                 \
-  _tile_loadd(low, sums + (p) * sums_panel, sums_stride * 4);                    \
+#define TILES_LOAD(p, low, high)                                    \
+  _tile_loadd(low, sums + (p) * sums_panel, sums_stride * 4);       \
   _tile_loadd(high, sums + (p) * sums_panel + 16, sums_stride * 4);
-#define TILES_STEP(p, low, high)                                                 \
-  _tile_loadd(7, panels + (p) * panel_words + k * (PANEL / 2), PANEL * 4);       \
-  _tile_dpbf16ps(low, 6, 7);                                                     \
-  _tile_loadd(7, panels + (p) * panel_words + k * (PANEL / 2) + 16, PANEL * 4);  \
+#define TILES_STEP(p, low, high)                                                \
+  _tile_loadd(7, panels + (p) * panel_words + k * (PANEL / 2), PANEL * 4);      \
+  _tile_dpbf16ps(low, 6, 7);                                                    \
+  _tile_loadd(7, panels + (p) * panel_words + k * (PANEL / 2) + 16, PANEL * 4); \
   _tile_dpbf16ps(high, 6, 7);
-#define TILES_STORE(p, low, high)                                                \
-  _tile_stored(low, sums + (p) * sums_panel, sums_stride * 4);                   \
+#define TILES_STORE(p, low, high)                                    \
+  _tile_stored(low, sums + (p) * sums_panel, sums_stride * 4);       \
   _tile_stored(high, sums + (p) * sums_panel + 16, sums_stride * 4);
-#define TILES_RUN(EACH)                                                          \
-  EACH(TILES_LOAD)                                                               \
-  for (long k = 0; k < K; k += BF16_BLOCK) {                                     \
-    _tile_loadd(6, rows + k, rows_stride * 2);                                   \
-    EACH(TILES_STEP)                                                             \
-  }                                                                              \
+#define TILES_RUN(EACH)                        \
+  EACH(TILES_LOAD)                             \
+  for (long k = 0; k < K; k += BF16_BLOCK) {   \
+    _tile_loadd(6, rows + k, rows_stride * 2); \
+    EACH(TILES_STEP)                           \
+  }                                            \
   EACH(TILES_STORE)
 #define ONE_PANEL(DO) DO(0, 0, 1)
 #define TWO_PANELS(DO) ONE_PANEL(DO) DO(1, 2, 3)
@@ -101,8 +101,8 @@ INLINE void multiply_pairs_rows(const int R, float *restrict sums, long sums_str
 }
 
 /* One panel without tiles, for any number of rows up to 16. */
-static inline void multiply_pairs(int num_rows, float *sums, long sums_stride, const uint16_t *rows, long rows_stride, long K,
-                           const uint32_t *panel) {
+static inline void multiply_pairs(int num_rows, float *sums, long sums_stride, const uint16_t *rows, long rows_stride,
+                                  long K, const uint32_t *panel) {
   if (num_rows > MAX_ROWS) {
     multiply_pairs(8, sums, sums_stride, rows, rows_stride, K, panel);
     multiply_pairs(num_rows - 8, sums + 8 * sums_stride, sums_stride, rows + 8 * rows_stride, rows_stride, K, panel);
@@ -113,7 +113,10 @@ static inline void multiply_pairs(int num_rows, float *sums, long sums_stride, c
   case R:                                                                   \
     multiply_pairs_rows(R, sums, sums_stride, rows, rows_stride, K, panel); \
     break;
-    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#define CASES(a, b, c, d, e, f) CASE(a) CASE(b) CASE(c) CASE(d) CASE(e) CASE(f)
+    CASES(1, 2, 3, 4, 5, 6)
+    CASES(7, 8, 9, 10, 11, 12)
+#undef CASES
 #undef CASE
   }
 }
@@ -158,8 +161,8 @@ INLINE void transpose_words(__m512i row[16]) {
 }
 
 /* Panel of the transpose of rows (columns, length): pairs along a row are neighbours in K already. */
-static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
-                                  long K) {
+static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_stride, long num_columns,
+                                         long length, long K) {
   for (long k0 = 0; k0 < K; k0 += 32)
     for (long c0 = 0; c0 < PANEL; c0 += 16) {
       __m512i block[16];
@@ -174,8 +177,8 @@ static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, lon
 }
 
 /* Panel of the rows themselves, (length, columns). */
-static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
-                                long K) {
+static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long rows_stride, long num_columns,
+                                       long length, long K) {
   for (long k = 0; k < K; k += 2)
     for (long c = 0; c < PANEL; c += LANES) {
       vec even = splat(0.0f), odd = splat(0.0f);
@@ -187,7 +190,8 @@ static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long 
 }
 
 /* Columns c < num_columns of rows (length, ...), as 16 rows of K: to[c] = rounded rows[:, c]. */
-static inline void transpose_to_bf16(uint32_t *to, const float *rows, long rows_stride, long num_columns, long length, long K) {
+static inline void transpose_to_bf16(uint32_t *to, const float *rows, long rows_stride, long num_columns, long length,
+                                     long K) {
   for (long k0 = 0; k0 < K; k0 += 32) {
     __m512i block[16];
     for (long i = 0; i < 16; i++) {

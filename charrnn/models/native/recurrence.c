@@ -14,12 +14,13 @@
  * The arguments hold (1 + S)*T*B*H for the backward pass (LSTM one more, for its cells), and the gradient of the
  * gates takes G*T*B*H (GRU with reset after: one more, its new gate's hidden share), with S = 4, for rnn 0.
  */
+#include "recurrence.h"
+
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "product.h"
 #include "product_bf16.h"
-#include "recurrence.h"
 #include "team.h"
 
 static const long NUM_GATES[] = {1, 4, 3, 3};

@@ -15,13 +15,13 @@ enum { FLOAT32, BFLOAT16 };
 /* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
 typedef struct {
   int64_t cell, T, B, H, V, num_threads, precision;
-  const float *x;     /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row a symbol */
-  const int64_t *ids; /* (T, B) or NULL */
-  const float *weight_hh; /* (G*H, H) */
-  const float *bias_hh;   /* (G*H,) or NULL */
-  float *hidden;          /* (T+1, B, H): [0] is the state before the window, given */
-  float *cells;           /* (T+1, B, H): likewise, LSTM only */
-  float *saved;           /* (T, B, S*H) for the backward pass, or NULL */
+  const float *x;            /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row a symbol */
+  const int64_t *ids;        /* (T, B) or NULL */
+  const float *weight_hh;    /* (G*H, H) */
+  const float *bias_hh;      /* (G*H,) or NULL */
+  float *hidden;             /* (T+1, B, H): [0] is the state before the window, given */
+  float *cells;              /* (T+1, B, H): likewise, LSTM only */
+  float *saved;              /* (T, B, S*H) for the backward pass, or NULL */
   const float *grad_outputs; /* (T, B, H) */
   float *grad_hidden;        /* (B, H): in, of the last state; out, of the first */
   float *grad_cells;         /* (B, H): likewise, LSTM only */
@@ -36,8 +36,8 @@ typedef struct {
   const Window *w;
   long G, S, panels, padded, block_rows;
   long stream_parts, unit_parts, num_parts; /* a part: some streams, some units; num_parts their product */
-  int bf16, tiles;      /* whether products round to bfloat16; whether they are made by tiles */
-  long K;               /* H, with bfloat16 padded to whole blocks */
+  int bf16, tiles;                          /* whether products round to bfloat16; whether they are made by tiles */
+  long K;                                   /* H, with bfloat16 padded to whole blocks */
   long gate_words;      /* words of one gate in one packed panel: K*PANEL, with bfloat16 half of it */
   float *packed;        /* (panels, G, gate_words) */
   uint16_t *rounded;    /* (2, B, G*K): factors of even and odd stages, with bfloat16 */

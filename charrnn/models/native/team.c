@@ -26,10 +26,10 @@ static _Atomic(borrowed_team) borrowed;
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work_given = PTHREAD_COND_INITIALIZER, work_done = PTHREAD_COND_INITIALIZER;
-static Work *current;         /* under lock */
-static unsigned long ticket;  /* under lock: number of the job, so that a worker joins each at most once */
-static long places, working;  /* under lock: workers still wanted by the job, workers inside it */
-static long num_workers;      /* under lock */
+static Work *current;        /* under lock */
+static unsigned long ticket; /* under lock: number of the job, so that a worker joins each at most once */
+static long places, working; /* under lock: workers still wanted by the job, workers inside it */
+static long num_workers;     /* under lock */
 
 static void *worker(void *unused) {
   unsigned long last = 0;

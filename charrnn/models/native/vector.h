@@ -56,9 +56,7 @@ INLINE void store_first(float *to, vec value, long n) {
     memcpy(to, &value, (size_t)n * sizeof(float));
 }
 
-INLINE vec choose(mask where, vec yes, vec no) {
-  return (vec)(((bits)yes & (bits)where) | ((bits)no & ~(bits)where));
-}
+INLINE vec choose(mask where, vec yes, vec no) { return (vec)(((bits)yes & (bits)where) | ((bits)no & ~(bits)where)); }
 
 /* Both comparisons are false for a NaN, which therefore stays. */
 INLINE vec clamp(vec x, float low, float high) {
