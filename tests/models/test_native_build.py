@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import stat
 import subprocess
 import sys
@@ -139,6 +140,19 @@ def test_a_cache_that_others_can_write_is_not_loaded_from(tmp_path: Path) -> Non
     path = Path(answer(ask(XDG_CACHE_HOME=str(tmp_path))))
     assert path.suffix == ".so"
     assert not path.is_relative_to(folder)
+
+
+@pytest.mark.parametrize("name", ["vector.h", "team.c", "another.h", "another.c"])
+def test_a_new_or_changed_source_is_built_anew(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "native"
+    shutil.copytree(Path(build.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(build, "__file__", str(folder / "build.py"))
+    before = build._key(["cc"], "a compiler", build.FLAGS)
+    assert build._key(["cc"], "a compiler", build.FLAGS) == before
+    with (folder / name).open("a") as file:
+        file.write("extern int one_line_more;\n")
+    assert build._key(["cc"], "a compiler", build.FLAGS) != before
+    assert (folder / name in build.sources()) == name.endswith(".c")
 
 
 def test_importing_the_module_imports_no_torch() -> None:

@@ -28,8 +28,6 @@ ABI = 3
 COMPILE_SECONDS = 60.0
 """A compiler that takes longer is taken to hang; the build itself takes about two seconds."""
 
-SOURCES = ("recurrence.c", "network.c", "team.c")
-HEADERS = ("vector.h", "product.h", "product_bf16.h", "recurrence.h", "team.h")
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
 NATIVE_FLAGS = ("-march=native",)
 
@@ -81,6 +79,11 @@ def unavailable_reason() -> str | None:
     return _result if isinstance(_result, str) else None
 
 
+def sources() -> list[Path]:
+    """The C files beside this one, in the order in which they are compiled."""
+    return sorted(Path(__file__).parent.glob("*.c"))
+
+
 def compiler_command() -> list[str]:
     """The C compiler as a command, ``$CC`` before cc, gcc and clang; empty where there is none."""
     chosen = os.environ.get("CC", "").strip()
@@ -108,8 +111,7 @@ def compile_library(target: Path, *, flags: tuple[str, ...], command: list[str])
         OSError: the compiler cannot be run.
         subprocess.SubprocessError: it failed or hung; ``stderr`` says how.
     """
-    folder = Path(__file__).parent
-    _run([*command, *flags, *(str(folder / name) for name in SOURCES), "-o", str(target), "-lm"])
+    _run([*command, *flags, *map(str, sources()), "-o", str(target), "-lm"])
 
 
 def _kept(folder: Path, key: str) -> Path | None:
@@ -204,9 +206,8 @@ def _folders() -> Iterator[Path]:
 
 def _key(command: list[str], identity: str, flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for name in (*SOURCES, *HEADERS):
-        digest.update((folder / name).read_bytes())
+    for path in (*sources(), *sorted(Path(__file__).parent.glob("*.h"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for text in (*command, identity, *flags, platform.machine(), sys.platform, _processor()):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:32]
