@@ -278,7 +278,9 @@ static int64_t *numbered(long count, long V) {
 }
 
 static int window(int bf16, int cell, long T, long B, long H, long V, int num_threads, int by_id) {
-  long rows = NUM_GATES[cell] * H, N = T * B, BH = B * H;
+  CellFacts facts;
+  charrnn_cell_facts(cell, &facts);
+  long rows = facts.num_gates * H, N = T * B, BH = B * H;
   int64_t *ids = numbered(N, V);
   float *table = filled(V * rows, 0), *bias = filled(rows, 0);
   Window w = {.cell = cell, .T = T, .B = B, .H = H, .V = V, .num_threads = num_threads, .precision = bf16};
@@ -287,13 +289,13 @@ static int window(int bf16, int cell, long T, long B, long H, long V, int num_th
   w.weight_hh = filled(rows * H, 0.3f);
   w.bias_hh = filled(rows, 1);
   w.hidden = filled((T + 1) * BH, 1);
-  w.cells = filled((T + 1) * BH, 1);
-  w.saved = filled(N * NUM_SAVED[cell] * H + 1, 1);
+  w.cells = facts.has_cell ? filled((T + 1) * BH, 1) : NULL;
+  w.saved = filled(N * facts.num_saved * H + 1, 1);
   w.grad_outputs = filled(N * H, 1);
   w.grad_hidden = filled(BH, 1);
-  w.grad_cells = filled(BH, 1);
+  w.grad_cells = facts.has_cell ? filled(BH, 1) : NULL;
   w.grad_x = filled(N * rows, 1);
-  w.grad_new = filled(N * H, 1);
+  w.grad_new = facts.new_apart ? filled(N * H, 1) : NULL;
   w.grad_table = by_id ? table : NULL;
   w.grad_bias = bias;
   w.grad_weight = filled(rows * H, 1);
@@ -306,7 +308,9 @@ static int window(int bf16, int cell, long T, long B, long H, long V, int num_th
 }
 
 static int network(int cell, long T, long B, long H, long V, int num_threads) {
-  long rows = NUM_GATES[cell] * H, L = 2;
+  CellFacts facts;
+  charrnn_cell_facts(cell, &facts);
+  long rows = facts.num_gates * H, L = 2;
   float *table = filled(V * rows, 1), *square = filled(rows * H, 0.3f), *bias = filled(rows, 1);
   float *out = filled(V * H, 1), *bias_out = filled(V, 1);
   const float *squares[] = {square, square}, *biases[] = {bias, bias};
@@ -321,7 +325,7 @@ static int network(int cell, long T, long B, long H, long V, int num_threads) {
   run.ids = ids;
   run.targets = ids;
   run.hidden = filled(L * B * H, 1);
-  run.cells = filled(L * B * H, 1);
+  run.cells = facts.has_cell ? filled(L * B * H, 1) : NULL;
   run.logits = filled(T * B * V, 1);
   run.nats = nats;
   int bad = handle == NULL || charrnn_network_run(&run);
@@ -346,7 +350,7 @@ static int network(int cell, long T, long B, long H, long V, int num_threads) {
 
 int main(void) {
   long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {3, 18, 33, 4}, {2, 5, 131, 3}};
-  for (int cell = RNN; cell <= GRU_BEFORE; cell++)
+  for (int cell = 0; cell < NUM_CELLS; cell++)
     for (int s = 0; s < 4; s++) {
       long *z = sizes[s];
       for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)

@@ -1,6 +1,6 @@
 /* A whole network at work: ids and a state in; logits, scores or drawn symbols and a state out.
  *
- * Legend: T steps, B streams, H units, G gates, V symbols, L layers.
+ * Legend: T steps, B streams, H units, G gates, V symbols, L layers, S saved blocks.
  *
  * Each thread takes some of the streams through all steps. Where the symbols are known beforehand, some steps are
  * taken together layer by layer, so that the products that do not wait for the step before them (the input's share of
@@ -62,7 +62,8 @@ typedef struct {
 } Layer;
 
 typedef struct {
-  long cell, L, H, V, G;
+  long cell_number, L, H, V;
+  const Cell *cell;
   float *table;
   Layer *layers;
   Linear output;
@@ -77,13 +78,13 @@ static int linear_pack(Linear *linear, const float *weight, const float *bias, l
   linear->bias = recurrence_new_floats(linear->padded);
   if (!linear->packed || !linear->bias) return 0;
   for (long p = 0; p < linear->panels; p++)
-    pack_transposed(linear->packed + p * K * PANEL, weight + p * PANEL * K, K, columns - p * PANEL, K);
+    pack_transposed(FLOAT32, linear->packed + p * K * PANEL, weight + p * PANEL * K, K, columns - p * PANEL, K);
   for (long c = 0; c < linear->padded; c++) linear->bias[c] = c >= columns ? outside : bias ? bias[c] : 0.0f;
   return 1;
 }
 
 static Window layer_window(const Network *network, long T, long B) {
-  return (Window){.cell = network->cell, .T = T, .B = B, .H = network->H, .V = network->V, .num_threads = 1};
+  return (Window){.cell = network->cell_number, .T = T, .B = B, .H = network->H, .V = network->V, .num_threads = 1};
 }
 
 void charrnn_network_free(void *handle) {
@@ -105,7 +106,7 @@ void charrnn_network_free(void *handle) {
 static int network_pack(Network *network, const Weights *w) {
   Window window = layer_window(network, 1, 1);
   Job job = recurrence_job(&window);
-  network->G = job.G;
+  network->cell = job.cell;
   network->layers = calloc((size_t)w->L, sizeof(Layer));
   network->table = recurrence_new_floats(w->V * job.G * w->H);
   if (!network->layers || !network->table) return 0;
@@ -113,7 +114,7 @@ static int network_pack(Network *network, const Weights *w) {
   for (long l = 0; l < w->L; l++) {
     Layer *layer = &network->layers[l];
     if (l > 0 && !linear_pack(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, w->H, 0.0f)) return 0;
-    job.packed = layer->packed = recurrence_new_floats(job.panels * job.G * job.gate_words);
+    job.packed = layer->packed = recurrence_new_floats(job.panels * job.G * job.panel_floats);
     job.bias = layer->bias = recurrence_new_floats(job.G * job.padded);
     if (!layer->packed || !layer->bias) return 0;
     window.weight_hh = w->weight_hh[l];
@@ -128,7 +129,7 @@ static int network_pack(Network *network, const Weights *w) {
 void *charrnn_network_new(const Weights *w) {
   Network *network = calloc(1, sizeof(Network));
   if (!network) return NULL;
-  *network = (Network){.cell = w->cell, .L = w->L, .H = w->H, .V = w->V};
+  *network = (Network){.cell_number = w->cell, .L = w->L, .H = w->H, .V = w->V};
   if (network_pack(network, w)) return network;
   charrnn_network_free(network);
   return NULL;
@@ -143,8 +144,8 @@ static void linear_run(const Linear *linear, float *to, const float *rows, long 
     long first = i * num_rows / blocks, last = (i + 1) * num_rows / blocks;
     for (long r = first; r < last; r++)
       memcpy(to + r * linear->padded, linear->bias, (size_t)linear->padded * sizeof(float));
-    multiply_panels((int)(last - first), linear->panels, to + first * linear->padded, linear->padded, PANEL,
-                    rows + first * stride, stride, linear->K, linear->packed, linear->K * PANEL);
+    add_products(FLOAT32, (int)(last - first), linear->panels, to + first * linear->padded, linear->padded, PANEL,
+                 rows + first * stride, stride, linear->K, linear->packed, linear->K * PANEL);
   }
 }
 
@@ -156,7 +157,7 @@ typedef struct {
   int64_t *ids;          /* (most_steps, n) */
   float *hidden, *cells; /* (most_steps + 1, n, H) */
   float *x;              /* (most_steps, n, (G*H)') */
-  float *saved;          /* (n, 4*H) */
+  float *saved;          /* (n, S*H) */
   float *logits;         /* (MAX_ROWS, V') */
   double *weights;       /* (V,) to draw */
   int64_t *ranked;       /* (V,) to draw */
@@ -164,12 +165,12 @@ typedef struct {
 
 static long part_allocate(Part *part) {
   const Network *network = part->network;
-  long H = network->H, rows = part->most_steps * part->n, lstm = network->cell == LSTM;
+  long H = network->H, rows = part->most_steps * part->n;
   part->ids = malloc((size_t)rows * sizeof(int64_t));
   part->hidden = recurrence_new_floats((rows + part->n) * H);
-  part->cells = recurrence_new_floats(lstm ? (rows + part->n) * H : 1);
+  part->cells = recurrence_new_floats(network->cell->has_cell ? (rows + part->n) * H : 1);
   part->x = recurrence_new_floats(network->L > 1 ? rows * network->layers[1].input.padded : 1);
-  part->saved = recurrence_new_floats(part->n * 4 * H);
+  part->saved = recurrence_new_floats(part->n * network->cell->num_saved * H);
   part->logits = recurrence_new_floats(MAX_ROWS * network->output.padded);
   part->weights = malloc((size_t)network->V * sizeof(double));
   part->ranked = malloc((size_t)network->V * sizeof(int64_t));
@@ -192,7 +193,7 @@ static void part_free(Part *part) {
 static void advance(Part *part, long steps) {
   const Run *run = part->run;
   const Network *network = part->network;
-  long H = network->H, nH = part->n * H, lstm = network->cell == LSTM;
+  long H = network->H, nH = part->n * H;
   size_t state_bytes = (size_t)nH * sizeof(float);
   for (long l = 0; l < network->L; l++) {
     const Layer *layer = &network->layers[l];
@@ -208,7 +209,7 @@ static void advance(Part *part, long steps) {
     window.hidden = part->hidden;
     window.cells = part->cells;
     memcpy(part->hidden, run->hidden + at, state_bytes);
-    if (lstm) memcpy(part->cells, run->cells + at, state_bytes);
+    if (network->cell->has_cell) memcpy(part->cells, run->cells + at, state_bytes);
     Job job = recurrence_job(&window);
     job.packed = layer->packed;
     job.bias = layer->bias;
@@ -216,7 +217,7 @@ static void advance(Part *part, long steps) {
     if (l > 0) job.x_stride = layer->input.padded;
     recurrence_forward_part(&job, 0);
     memcpy(run->hidden + at, part->hidden + steps * nH, state_bytes);
-    if (lstm) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
+    if (network->cell->has_cell) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
   }
 }
 

@@ -1,94 +1,126 @@
-/* Small matrix products against weights packed beforehand.
+/* Products against weights packed beforehand, in any precision: the one place that knows which there are.
  *
- * Packed weights are panels of PANEL columns, (K, PANEL) each, the last padded with zeros. A product keeps R rows x
- * PANEL columns of sums in registers while it runs down K: each weight read serves R rows, each value of a row PANEL
- * columns. A sum's terms are added in the order of K whatever R is, so results do not depend on how rows are split.
+ * For a precision it packs the weights, rounds the other factors and multiplies. Packed weights are panels of PANEL
+ * columns, (K, PANEL) each; K is padded_length(precision, length). Room for packed weights is counted in floats
+ * whatever they hold.
  */
 #ifndef CHARRNN_PRODUCT_H
 #define CHARRNN_PRODUCT_H
 
-#include "vector.h"
+#include "product_bfloat16.h"
+#include "product_float32.h"
 
-INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
-INLINE long min_long(long a, long b) { return a < b ? a : b; }
+/* The first two are what a caller may ask for. */
+typedef enum {
+  FLOAT32,       /* factors and sums in float32 */
+  BFLOAT16,      /* factors rounded to bfloat16, sums in float32 */
+  BFLOAT16_TILES /* the same by tiles of up to 16 rows */
+} Precision;
 
-/* sums (R, PANEL; stride sums_stride) += rows (R, K; stride rows_stride) @ panel (K, PANEL). */
-INLINE void multiply_rows(const int R, float *restrict sums, long sums_stride, const float *restrict rows,
-                          long rows_stride, long K, const float *restrict panel) {
-  vec sum[MAX_ROWS][PANEL_VECTORS];
-  for (int r = 0; r < R; r++)
-    for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] = load(sums + r * sums_stride + v * LANES);
-  for (long k = 0; k < K; k++) {
-    vec weight[PANEL_VECTORS];
-    for (int v = 0; v < PANEL_VECTORS; v++) weight[v] = load(panel + k * PANEL + v * LANES);
-    for (int r = 0; r < R; r++)
-      for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] += rows[r * rows_stride + k] * weight[v];
-  }
-  for (int r = 0; r < R; r++)
-    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + r * sums_stride + v * LANES, sum[r][v]);
-}
+#define BLOCK_ROWS 16 /* most rows of a product in any precision */
 
-/* The same for any number of rows up to MAX_ROWS. */
-static void multiply(int num_rows, float *sums, long sums_stride, const float *rows, long rows_stride, long K,
-                     const float *panel) {
-  switch (num_rows) {
-#define CASE(R)                                                       \
-  case R:                                                             \
-    multiply_rows(R, sums, sums_stride, rows, rows_stride, K, panel); \
-    break;
-#define CASES(a, b, c, d, e, f) CASE(a) CASE(b) CASE(c) CASE(d) CASE(e) CASE(f)
-    CASES(1, 2, 3, 4, 5, 6)
-#if MAX_ROWS > 6
-    CASES(7, 8, 9, 10, 11, 12)
+#if HAVE_BFLOAT16
+#define ON_BFLOAT16(...) __VA_ARGS__
+#else /* bfloat16_support() is 0: callers stay with FLOAT32 */
+#define ON_BFLOAT16(...) __builtin_unreachable()
 #endif
-#undef CASES
-#undef CASE
-  }
+
+#if HAVE_TILES
+#define ON_TILES(...) __VA_ARGS__
+#else
+#define ON_TILES(...) __builtin_unreachable()
+#endif
+
+/* Whether products of bfloat16 can be made here: 0 no, 1 by vectors, 2 by tiles. */
+INLINE int bfloat16_support(void) {
+#if HAVE_TILES
+  return 1 + tiles_permitted();
+#elif HAVE_BFLOAT16
+  return 1;
+#else
+  return 0;
+#endif
 }
 
-/* One row against P panels at once: a single panel's few sums would wait for each other. */
-INLINE void multiply_row(const int P, float *restrict sums, long sums_panel, const float *restrict row, long K,
-                         const float *restrict panels, long panel_words) {
-  vec sum[4][PANEL_VECTORS];
-  for (int p = 0; p < P; p++)
-    for (int v = 0; v < PANEL_VECTORS; v++) sum[p][v] = load(sums + p * sums_panel + v * LANES);
-  for (long k = 0; k < K; k++)
-    for (int p = 0; p < P; p++)
-      for (int v = 0; v < PANEL_VECTORS; v++)
-        sum[p][v] += row[k] * load(panels + p * panel_words + k * PANEL + v * LANES);
-  for (int p = 0; p < P; p++)
-    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + p * sums_panel + v * LANES, sum[p][v]);
+/* The fastest way to make products of the precision asked for. */
+INLINE Precision fastest(Precision asked) {
+  return asked == BFLOAT16 && bfloat16_support() == 2 ? BFLOAT16_TILES : asked;
 }
 
-/* sums (R, panels of PANEL columns; strides between rows and panels) += rows (R, K) @ panels. */
-static inline void multiply_panels(int R, long num_panels, float *sums, long sums_stride, long sums_panel,
-                                   const float *rows, long rows_stride, long K, const float *panels, long panel_words) {
-  long p = 0;
-  if (R == 1) {
-    for (; p + 4 <= num_panels; p += 4)
-      multiply_row(4, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
-    for (; p + 3 <= num_panels; p += 3)
-      multiply_row(3, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
-  }
-  for (; p < num_panels; p++)
-    multiply(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
+/* Most rows that one product takes without splitting them. */
+INLINE long block_rows(Precision precision) { return precision == BFLOAT16_TILES ? BLOCK_ROWS : MAX_ROWS; }
+
+/* What a sum over `length` factors is padded to with zeros. */
+INLINE long padded_length(Precision precision, long length) {
+  return precision == FLOAT32 ? length : ceil_div(length, BFLOAT16_BLOCK) * BFLOAT16_BLOCK;
 }
 
-/* Panel of the transpose of rows (columns, K): panel[k][c] = rows[c][k], for c < num_columns, else 0. */
-static inline void pack_transposed(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
-  if (num_columns < PANEL) memset(panel, 0, (size_t)(K * PANEL) * sizeof(float));
-  for (long k0 = 0; k0 < K; k0 += 16)
-    for (long c = 0; c < min_long(num_columns, PANEL); c++)
-      for (long k = k0; k < min_long(k0 + 16, K); k++) panel[k * PANEL + c] = rows[c * rows_stride + k];
+/* Floats of room that one packed panel takes. */
+INLINE long panel_floats(Precision precision, long length) {
+  return padded_length(precision, length) * PANEL / (precision == FLOAT32 ? 1 : 2);
 }
 
-/* Panel of the rows themselves: panel[k][c] = rows[k][c], for c < num_columns, else 0. */
-static inline void pack_straight(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
-  long n = min_long(num_columns, PANEL);
-  for (long k = 0; k < K; k++) {
-    memcpy(panel + k * PANEL, rows + k * rows_stride, (size_t)n * sizeof(float));
-    if (n < PANEL) memset(panel + k * PANEL + n, 0, (size_t)(PANEL - n) * sizeof(float));
-  }
+/* Packs the transpose of rows (num_columns, length; stride): a panel's column c is row c; 0 where there is none. */
+INLINE void pack_transposed(Precision precision, float *panel, const float *rows, long rows_stride, long num_columns,
+                            long length) {
+  if (precision == FLOAT32)
+    pack_transposed_float32(panel, rows, rows_stride, num_columns, length);
+  else
+    ON_BFLOAT16(pack_transposed_bfloat16((uint32_t *)panel, rows, rows_stride, num_columns, length,
+                                         padded_length(precision, length)));
+}
+
+/* Packs rows (length, num_columns; stride) as they are: a panel's column c is column c; 0 where there is none. */
+INLINE void pack(Precision precision, float *panel, const float *rows, long rows_stride, long num_columns,
+                 long length) {
+  if (precision == FLOAT32)
+    pack_float32(panel, rows, rows_stride, num_columns, length);
+  else
+    ON_BFLOAT16(
+        pack_bfloat16((uint32_t *)panel, rows, rows_stride, num_columns, length, padded_length(precision, length)));
+}
+
+/* Rounds a row of factors and pads it with zeros up to K; FLOAT32 has nothing to round, its factors stay in place. */
+INLINE void round_factors(Precision precision, uint16_t *to, const float *from, long length, long K) {
+  (void)to, (void)from, (void)length, (void)K;
+  if (precision != FLOAT32) ON_BFLOAT16(round_bfloat16(to, from, length, K));
+}
+
+/* Rounds the transpose of rows (length, num_columns <= 16; stride) to factors (16, padded length). Not for FLOAT32. */
+INLINE void round_transposed(Precision precision, uint16_t *to, const float *rows, long rows_stride, long num_columns,
+                             long length) {
+  (void)to, (void)rows, (void)rows_stride, (void)num_columns;
+  long K = padded_length(precision, length);
+  (void)K;
+  ON_BFLOAT16(round_transposed_bfloat16((uint32_t *)to, rows, rows_stride, num_columns, length, K));
+}
+
+/* Before products of R rows on this thread; ended by end_products. */
+INLINE void begin_products(Precision precision, int R) {
+  (void)R;
+  if (precision == BFLOAT16_TILES) ON_TILES(begin_tiles(R));
+}
+
+INLINE void end_products(Precision precision) {
+  if (precision == BFLOAT16_TILES) ON_TILES(end_tiles());
+}
+
+/* sums (R, num_panels of PANEL columns; strides between rows and panels) += factors (R, K; stride) @ packed panels.
+ *
+ * The factors are float, or uint16_t where they are rounded. A sum's terms are added in an order that depends neither
+ * on R nor on num_panels.
+ */
+INLINE void add_products(Precision precision, int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                         const void *factors, long factors_stride, long K, const float *packed, long panel_stride) {
+  if (precision == FLOAT32)
+    add_products_float32(R, num_panels, sums, sums_stride, sums_panel, factors, factors_stride, K, packed,
+                         panel_stride);
+  else if (precision == BFLOAT16)
+    ON_BFLOAT16(add_products_bfloat16(R, num_panels, sums, sums_stride, sums_panel, factors, factors_stride, K,
+                                      (const uint32_t *)packed, panel_stride));
+  else
+    ON_TILES(add_products_tiles(num_panels, sums, sums_stride, sums_panel, factors, factors_stride, K,
+                                (const uint32_t *)packed, panel_stride));
 }
 
 #endif

@@ -1,19 +1,19 @@
-/* The products of product.h with factors rounded to bfloat16 and sums in float32, on x86-64 that has them.
+/* Products with factors rounded to bfloat16 and sums in float32, on x86-64 that has them. Callers use product.h.
  *
  * Both instruction sets take pairs of neighbours in K: AMX multiplies a tile of 16 rows x 32 of K with one of 32 of K
  * x 16 columns at once; AVX512-BF16 one row's pair with those of 16 columns. One layout serves both:
  *   rows   (R, K) bfloat16, K padded with zeros to whole blocks of 32
  *   panels (K / 2, PANEL) pairs: low half of a word the even row of the weights, high half the odd
  */
-#ifndef CHARRNN_PRODUCT_BF16_H
-#define CHARRNN_PRODUCT_BF16_H
+#ifndef CHARRNN_PRODUCT_BFLOAT16_H
+#define CHARRNN_PRODUCT_BFLOAT16_H
 
-#include "product.h"
+#include "product_float32.h"
 
-#define BF16_BLOCK 32 /* K is padded to whole blocks of this */
+#define BFLOAT16_BLOCK 32 /* K is padded to whole blocks of this */
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__)
-#define HAVE_BF16 1
+#define HAVE_BFLOAT16 1
 #include <immintrin.h>
 
 #if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__linux__)
@@ -21,14 +21,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The kernel lets a process use tiles only after it has asked: their state is large. */
-static int tiles_permitted(void) {
+/* Linux lets a process use tiles only after it has asked: their state is large. */
+static inline int tiles_permitted(void) {
   enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-  return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+  static _Atomic int answer = -1;
+  if (answer < 0) answer = syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+  return answer;
 }
 
 /* Tiles 0-5 hold sums (R, 16), 6 rows (R, 32), 7 weights (16 pairs, 16). */
-static void tiles_begin(int R) {
+static inline void begin_tiles(int R) {
   struct {
     uint8_t palette, start, reserved[14];
     uint16_t row_bytes[16];
@@ -43,7 +45,7 @@ static void tiles_begin(int R) {
   _tile_loadconfig(&shape);
 }
 
-static void tiles_end(void) { _tile_release(); }
+static inline void end_tiles(void) { _tile_release(); }
 
 #define TILES_LOAD(p, low, high)                                    \
   _tile_loadd(low, sums + (p) * sums_panel, sums_stride * 4);       \
@@ -56,26 +58,37 @@ static void tiles_end(void) { _tile_release(); }
 #define TILES_STORE(p, low, high)                                    \
   _tile_stored(low, sums + (p) * sums_panel, sums_stride * 4);       \
   _tile_stored(high, sums + (p) * sums_panel + 16, sums_stride * 4);
-#define TILES_RUN(EACH)                        \
-  EACH(TILES_LOAD)                             \
-  for (long k = 0; k < K; k += BF16_BLOCK) {   \
-    _tile_loadd(6, rows + k, rows_stride * 2); \
-    EACH(TILES_STEP)                           \
-  }                                            \
+#define TILES_RUN(EACH)                          \
+  EACH(TILES_LOAD)                               \
+  for (long k = 0; k < K; k += BFLOAT16_BLOCK) { \
+    _tile_loadd(6, rows + k, rows_stride * 2);   \
+    EACH(TILES_STEP)                             \
+  }                                              \
   EACH(TILES_STORE)
 #define ONE_PANEL(DO) DO(0, 0, 1)
 #define TWO_PANELS(DO) ONE_PANEL(DO) DO(1, 2, 3)
 #define THREE_PANELS(DO) TWO_PANELS(DO) DO(2, 4, 5)
 
-/* Up to three panels at once, between tiles_begin(R) and tiles_end(). */
-static void multiply_tiles(int num_panels, float *sums, long sums_stride, long sums_panel, const uint16_t *rows,
-                           long rows_stride, long K, const uint32_t *panels, long panel_words) {
+/* Up to three panels at once, between begin_tiles(R) and end_tiles(). */
+static inline void multiply_tiles(int num_panels, float *sums, long sums_stride, long sums_panel, const uint16_t *rows,
+                                  long rows_stride, long K, const uint32_t *panels, long panel_words) {
   if (num_panels == 3) {
     TILES_RUN(THREE_PANELS)
   } else if (num_panels == 2) {
     TILES_RUN(TWO_PANELS)
   } else {
     TILES_RUN(ONE_PANEL)
+  }
+}
+
+/* Any number of panels. Four are taken by twos: one alone would wait for its own sums. */
+static inline void add_products_tiles(long num_panels, float *sums, long sums_stride, long sums_panel,
+                                      const uint16_t *rows, long rows_stride, long K, const uint32_t *panels,
+                                      long panel_words) {
+  for (long p = 0, n; p < num_panels; p += n) {
+    n = num_panels - p == 4 ? 2 : min_long(num_panels - p, 3);
+    multiply_tiles((int)n, sums + p * sums_panel, sums_stride, sums_panel, rows, rows_stride, K,
+                   panels + p * panel_words, panel_words);
   }
 }
 #endif
@@ -121,8 +134,15 @@ static inline void multiply_pairs(int num_rows, float *sums, long sums_stride, c
   }
 }
 
+static inline void add_products_bfloat16(int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                                         const uint16_t *rows, long rows_stride, long K, const uint32_t *panels,
+                                         long panel_words) {
+  for (long p = 0; p < num_panels; p++)
+    multiply_pairs(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
+}
+
 /* A row rounded to bfloat16 (to nearest, ties to even; a NaN stays one), then zeros up to K. */
-static inline void round_row(uint16_t *to, const float *from, long length, long K) {
+static inline void round_bfloat16(uint16_t *to, const float *from, long length, long K) {
   for (long u = 0; u < K; u += LANES) {
     vec value = u < length ? load_first(from + u, length - u) : splat(0.0f);
     _mm256_storeu_si256((void *)(to + u), (__m256i)_mm512_cvtneps_pbh((__m512)value));
@@ -161,14 +181,14 @@ INLINE void transpose_words(__m512i row[16]) {
 }
 
 /* Panel of the transpose of rows (columns, length): pairs along a row are neighbours in K already. */
-static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, long rows_stride, long num_columns,
-                                         long length, long K) {
+static inline void pack_transposed_bfloat16(uint32_t *panel, const float *rows, long rows_stride, long num_columns,
+                                            long length, long K) {
   for (long k0 = 0; k0 < K; k0 += 32)
     for (long c0 = 0; c0 < PANEL; c0 += 16) {
       __m512i block[16];
       for (long c = 0; c < 16; c++) {
         uint16_t rounded[32] = {0};
-        if (c0 + c < num_columns) round_row(rounded, rows + (c0 + c) * rows_stride + k0, length - k0, 32);
+        if (c0 + c < num_columns) round_bfloat16(rounded, rows + (c0 + c) * rows_stride + k0, length - k0, 32);
         block[c] = _mm512_loadu_si512(rounded);
       }
       transpose_words(block);
@@ -177,8 +197,8 @@ static inline void pack_pairs_transposed(uint32_t *panel, const float *rows, lon
 }
 
 /* Panel of the rows themselves, (length, columns). */
-static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long rows_stride, long num_columns,
-                                       long length, long K) {
+static inline void pack_bfloat16(uint32_t *panel, const float *rows, long rows_stride, long num_columns, long length,
+                                 long K) {
   for (long k = 0; k < K; k += 2)
     for (long c = 0; c < PANEL; c += LANES) {
       vec even = splat(0.0f), odd = splat(0.0f);
@@ -190,8 +210,8 @@ static inline void pack_pairs_straight(uint32_t *panel, const float *rows, long 
 }
 
 /* Columns c < num_columns of rows (length, ...), as 16 rows of K: to[c] = rounded rows[:, c]. */
-static inline void transpose_to_bf16(uint32_t *to, const float *rows, long rows_stride, long num_columns, long length,
-                                     long K) {
+static inline void round_transposed_bfloat16(uint32_t *to, const float *rows, long rows_stride, long num_columns,
+                                             long length, long K) {
   for (long k0 = 0; k0 < K; k0 += 32) {
     __m512i block[16];
     for (long i = 0; i < 16; i++) {

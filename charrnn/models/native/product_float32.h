@@ -1,0 +1,96 @@
+/* Products in float32. Callers use product.h.
+ *
+ * Packed weights are panels of PANEL columns, (K, PANEL) each, the last padded with zeros. A product keeps R rows x
+ * PANEL columns of sums in registers while it runs down K: each weight read serves R rows, each value of a row PANEL
+ * columns. A sum's terms are added in the order of K whatever R is, so results do not depend on how rows are split.
+ */
+#ifndef CHARRNN_PRODUCT_FLOAT32_H
+#define CHARRNN_PRODUCT_FLOAT32_H
+
+#include "vector.h"
+
+INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
+INLINE long min_long(long a, long b) { return a < b ? a : b; }
+
+/* sums (R, PANEL; stride sums_stride) += rows (R, K; stride rows_stride) @ panel (K, PANEL). */
+INLINE void multiply_rows(const int R, float *restrict sums, long sums_stride, const float *restrict rows,
+                          long rows_stride, long K, const float *restrict panel) {
+  vec sum[MAX_ROWS][PANEL_VECTORS];
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] = load(sums + r * sums_stride + v * LANES);
+  for (long k = 0; k < K; k++) {
+    vec weight[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) weight[v] = load(panel + k * PANEL + v * LANES);
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] += rows[r * rows_stride + k] * weight[v];
+  }
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + r * sums_stride + v * LANES, sum[r][v]);
+}
+
+/* The same for any number of rows up to MAX_ROWS. */
+static inline void multiply(int num_rows, float *sums, long sums_stride, const float *rows, long rows_stride, long K,
+                            const float *panel) {
+  switch (num_rows) {
+#define CASE(R)                                                       \
+  case R:                                                             \
+    multiply_rows(R, sums, sums_stride, rows, rows_stride, K, panel); \
+    break;
+#define CASES(a, b, c, d, e, f) CASE(a) CASE(b) CASE(c) CASE(d) CASE(e) CASE(f)
+    CASES(1, 2, 3, 4, 5, 6)
+#if MAX_ROWS > 6
+    CASES(7, 8, 9, 10, 11, 12)
+#endif
+#undef CASES
+#undef CASE
+  }
+}
+
+/* One row against P panels at once: a single panel's few sums would wait for each other. */
+INLINE void multiply_row(const int P, float *restrict sums, long sums_panel, const float *restrict row, long K,
+                         const float *restrict panels, long panel_words) {
+  vec sum[4][PANEL_VECTORS];
+  for (int p = 0; p < P; p++)
+    for (int v = 0; v < PANEL_VECTORS; v++) sum[p][v] = load(sums + p * sums_panel + v * LANES);
+  for (long k = 0; k < K; k++)
+    for (int p = 0; p < P; p++)
+      for (int v = 0; v < PANEL_VECTORS; v++)
+        sum[p][v] += row[k] * load(panels + p * panel_words + k * PANEL + v * LANES);
+  for (int p = 0; p < P; p++)
+    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + p * sums_panel + v * LANES, sum[p][v]);
+}
+
+/* sums (R, panels of PANEL columns; strides between rows and panels) += rows (R, K) @ panels. */
+static inline void add_products_float32(int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                                        const float *rows, long rows_stride, long K, const float *panels,
+                                        long panel_words) {
+  long p = 0;
+  if (R == 1) {
+    for (; p + 4 <= num_panels; p += 4)
+      multiply_row(4, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
+    for (; p + 3 <= num_panels; p += 3)
+      multiply_row(3, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
+  }
+  for (; p < num_panels; p++)
+    multiply(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
+}
+
+/* Panel of the transpose of rows (columns, K): panel[k][c] = rows[c][k], for c < num_columns, else 0. */
+static inline void pack_transposed_float32(float *panel, const float *rows, long rows_stride, long num_columns,
+                                           long K) {
+  if (num_columns < PANEL) memset(panel, 0, (size_t)(K * PANEL) * sizeof(float));
+  for (long k0 = 0; k0 < K; k0 += 16)
+    for (long c = 0; c < min_long(num_columns, PANEL); c++)
+      for (long k = k0; k < min_long(k0 + 16, K); k++) panel[k * PANEL + c] = rows[c * rows_stride + k];
+}
+
+/* Panel of the rows themselves: panel[k][c] = rows[k][c], for c < num_columns, else 0. */
+static inline void pack_float32(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
+  long n = min_long(num_columns, PANEL);
+  for (long k = 0; k < K; k++) {
+    memcpy(panel + k * PANEL, rows + k * rows_stride, (size_t)n * sizeof(float));
+    if (n < PANEL) memset(panel + k * PANEL + n, 0, (size_t)(PANEL - n) * sizeof(float));
+  }
+}
+
+#endif
