@@ -62,8 +62,8 @@ INLINE void set_next_cell_state(const Lanes *at, vec value) { store_first(at->ne
 /* Of the state after the step: what its output and the step after pass back. To be read once, before passing on. */
 INLINE vec grad_next_state(const Lanes *at) { return load_first(at->grad_output, at->n) + load(at->grad_state); }
 /* Of the state before the step, so far as it does not go through W_hh. */
+INLINE vec grad_state(const Lanes *at) { return load(at->grad_state); }
 INLINE void set_grad_state(const Lanes *at, vec value) { store(at->grad_state, value); }
-INLINE void add_grad_state(const Lanes *at, vec value) { store(at->grad_state, load(at->grad_state) + value); }
 INLINE vec grad_next_cell_state(const Lanes *at) { return load_first(at->grad_cell, at->n); }
 INLINE void set_grad_cell_state(const Lanes *at, vec value) { store_first(at->grad_cell, value, at->n); }
 /* Of the factors of the stage after this one. */

@@ -38,7 +38,7 @@ INLINE void gru_before_gates_gradient(const Lanes *at) {
   vec h = state(at);
   vec d_reset_state = grad_factors(at);
   set_grad_gate(at, 0, d_reset_state * h * r * (splat(1.0f) - r));
-  add_grad_state(at, d_reset_state * r);
+  set_grad_state(at, grad_state(at) + d_reset_state * r);
 }
 
 static const Cell gru_before_cell = {
