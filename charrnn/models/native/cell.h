@@ -44,7 +44,7 @@ typedef struct {
   int has_cell;     /* whether there is a cell state beside the hidden state */
   int new_apart;    /* whether the last gate's W_hh h + b_hh has a gradient other than its input's share: grad_new */
   long num_stages;
-  Stage stages[MAX_STAGES]; /* their gates in order: 0 to G-1 in all */
+  Stage stages[MAX_STAGES]; /* their gates in order, 0 to G-1 in all; a second stage has the last gate alone */
 } Cell;
 
 INLINE vec input(const Lanes *at, long gate) { return load_first(at->x + gate * at->H, at->n); }

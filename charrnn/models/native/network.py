@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
-from charrnn.models.native.build import library, unavailable_reason
+from charrnn.models.native.kernel import kernel_name, kernel_number, library_functions
 from charrnn.models.settings import ModelSettings
 
 Array = NDArray[Any]
 State = tuple[Array, Array]
 """Hidden (L, B, H) and cell state, (L, B, H) for an LSTM and (0, B, H) for the others."""
 
-_CELLS = {("rnn", "after"): 0, ("lstm", "after"): 1, ("gru", "after"): 2, ("gru", "before"): 3}
 _NO_MEMORY, _BAD_ID, _BAD_LOGITS = 1, 2, 4
 
 
@@ -76,14 +75,11 @@ class NativeNetwork:
     """
 
     def __init__(self, settings: ModelSettings, weights: Mapping[str, Array], *, num_threads: int = 1) -> None:
-        built = library()
-        if built is None:
-            raise RuntimeError(f"the native kernels are not available: {unavailable_reason()}")
         self.settings = settings
         self._num_threads = max(1, num_threads)
-        self._calls = built.calls
-        self._handle = _pack(built.calls, settings, weights)
-        free = built.calls.charrnn_network_free
+        self._calls = library_functions()
+        self._handle = _pack(self._calls, settings, weights)
+        free = self._calls.charrnn_network_free
         weakref.finalize(self, free, ctypes.c_void_p(self._handle))
 
     def zero_state(self, num_streams: int) -> State:
@@ -215,7 +211,7 @@ def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Arr
     lists = {kind: pointers(kind) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
     bias_out = w.get("output.bias")
     given = _Weights(
-        cell=_CELLS[settings.cell, settings.reset],
+        cell=kernel_number(kernel_name(settings.cell, settings.reset)),
         L=settings.num_layers,
         H=settings.hidden_size,
         V=settings.vocab_size,

@@ -1,9 +1,9 @@
 """The recurrence of a whole window by the C kernels, as a differentiable torch function.
 
-Legend: T steps, B streams, H units, G gates, V rows of an input table, S saved blocks (rnn 0, others 4).
+Legend: T steps, B streams, H units, G gates, V rows of an input table, S saved blocks.
 
-Memory kept for the backward pass: (1 + S) * T * B * H floats, one T * B * H more for an LSTM's cells. The
-backward pass takes G * T * B * H floats besides (GRU with reset after: one T * B * H more).
+Memory kept for the backward pass: (1 + S) * T * B * H floats, one T * B * H more for a cell state. The
+backward pass takes G * T * B * H floats besides (one T * B * H more where the new gate's is apart, as in a GRU).
 """
 
 import contextlib
@@ -16,21 +16,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from charrnn.models.native.build import library, unavailable_reason
-from charrnn.models.settings import NUM_GATES
+from charrnn.models.native.build import library
+from charrnn.models.native.kernel import cell_facts, kernel_name, kernel_number, library_functions
 
 Precision = Literal["float32", "bfloat16"]
 
-_CELLS = {("rnn", "after"): 0, ("lstm", "after"): 1, ("gru", "after"): 2, ("gru", "before"): 3}
-_RNN, _LSTM, _GRU, _GRU_BEFORE = range(4)
-_NUM_GATES = tuple(NUM_GATES[name] for name, _ in _CELLS)
-_NUM_SAVED = (0, 4, 4, 4)
 _PRECISIONS = {"float32": 0, "bfloat16": 1}
 _NO_MEMORY, _BAD_ID, _NO_BF16 = 1, 2, 3
 
 
 class _Window(ctypes.Structure):
-    """Mirrors ``Window`` in recurrence.c."""
+    """Mirrors ``Window`` in recurrence.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("cell", "T", "B", "H", "V", "num_threads", "precision")),
@@ -76,8 +72,9 @@ def recur(
         RuntimeError: there is no library (``build.unavailable_reason`` says why), or a size or type is wrong.
         IndexError: an id is outside the table.
     """
+    number = kernel_number(kernel_name(cell, reset))
     outputs, h, c = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        _CELLS[cell, reset], num_threads, precision, x_or_table, ids_or_none, h0, c0, weight_hh, bias_hh
+        number, num_threads, precision, x_or_table, ids_or_none, h0, c0, weight_hh, bias_hh
     )
     return outputs, h, c
 
@@ -94,15 +91,13 @@ def _kernels() -> ctypes.CDLL:
     Two pools would compete: after an operator, the threads of an OpenMP runtime spin for a while and keep the
     cores.
     """
-    built = library()
-    if built is None:
-        raise RuntimeError(f"the native kernels are not available: {unavailable_reason()}")
+    functions = library_functions()
     runtime = _openmp_runtime()
     if runtime is not None:
         with contextlib.suppress(OSError, AttributeError):
-            team = ctypes.CDLL(runtime).GOMP_parallel
-            built.calls.team_borrow(ctypes.cast(team, ctypes.c_void_p))
-    return built.calls
+            parallel = ctypes.CDLL(runtime).GOMP_parallel
+            functions.team_use_openmp(ctypes.cast(parallel, ctypes.c_void_p))
+    return functions
 
 
 def _openmp_runtime() -> str | None:
@@ -153,7 +148,8 @@ class _Recurrence(torch.autograd.Function):
         bias_hh: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         batch_size, size = h0.shape
-        rows = _NUM_GATES[cell] * size
+        facts = cell_facts(cell)
+        rows = facts.num_gates * size
         steps = len(x if ids is None else ids)
         if ids is None:
             x = _floats("x", x, steps, batch_size, rows)
@@ -167,11 +163,11 @@ class _Recurrence(torch.autograd.Function):
             bias_hh = _floats("bias_hh", bias_hh, rows)
         hidden, cells, saved = torch.empty(steps + 1, batch_size, size), None, None
         hidden[0] = _floats("h0", h0, batch_size, size)
-        if cell == _LSTM:
+        if facts.has_cell:
             cells = torch.empty(steps + 1, batch_size, size)
             cells[0] = _floats("c0", c0, batch_size, size)
         if any(ctx.needs_input_grad):
-            saved = torch.empty(steps, batch_size, _NUM_SAVED[cell] * size)
+            saved = torch.empty(steps, batch_size, facts.num_saved * size)
         ctx.numbers = {"cell": cell, "T": steps, "B": batch_size, "H": size, "V": len(x)}
         ctx.numbers |= {"num_threads": max(1, num_threads), "precision": _PRECISIONS[precision]}
         _call(
@@ -200,13 +196,14 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         weight_hh, ids, hidden, cells, saved = ctx.saved_tensors
         cell, steps, batch_size, size = (ctx.numbers[name] for name in ("cell", "T", "B", "H"))
-        rows = _NUM_GATES[cell] * size
+        facts = cell_facts(cell)
+        rows = facts.num_gates * size
         if grad_outputs is None:
             grad_outputs = torch.zeros(steps, batch_size, size)
         grad_hidden = _own(grad_h, batch_size, size)
-        grad_cells = _own(grad_c, batch_size, size) if cell == _LSTM else None
+        grad_cells = _own(grad_c, batch_size, size) if facts.has_cell else None
         grad_x = torch.empty(steps, batch_size, rows)
-        grad_new = torch.empty(steps, batch_size, size) if cell == _GRU else None
+        grad_new = torch.empty(steps, batch_size, size) if facts.new_apart else None
         grad_table = None if ids is None else torch.zeros(ctx.numbers["V"], rows)
         grad_bias = torch.zeros(rows) if ctx.with_bias else None
         grad_weight = torch.empty(rows, size)
@@ -229,13 +226,14 @@ class _Recurrence(torch.autograd.Function):
         )
         if ctx.numbers["precision"] == _PRECISIONS["float32"]:
             gates, before = grad_x.flatten(0, 1), hidden[:steps].flatten(0, 1)
-            # The new gate of a GRU reads other factors than the others do.
-            others = 2 * size if cell in (_GRU, _GRU_BEFORE) else rows
-            torch.mm(gates[:, :others].T, before, out=grad_weight[:others])
-            if grad_new is not None:
-                torch.mm(grad_new.flatten(0, 1).T, before, out=grad_weight[others:])
-            elif cell == _GRU_BEFORE:
-                torch.mm(gates[:, others:].T, saved.flatten(0, 1)[:, 3 * size :], out=grad_weight[others:])
+            # The last gate may have another gradient or other factors than the gates before it.
+            end = rows - size if facts.new_apart or facts.new_factors >= 0 else rows
+            torch.mm(gates[:, :end].T, before, out=grad_weight[:end])
+            if end < rows:
+                gradient = gates[:, end:] if grad_new is None else grad_new.flatten(0, 1)
+                start = facts.new_factors * size
+                factors = before if start < 0 else saved.flatten(0, 1)[:, start : start + size]
+                torch.mm(gradient.T, factors, out=grad_weight[end:])
         grad_input = grad_x if ids is None else grad_table
         return None, None, None, grad_input, None, grad_hidden, grad_cells, grad_weight, grad_bias
 

@@ -14,67 +14,67 @@ typedef struct {
   atomic_long next_part;
 } Work;
 
-static void take_parts(void *data) {
+static void run_parts(void *data) {
   Work *work = data;
   long part;
   while ((part = atomic_fetch_add(&work->next_part, 1)) < work->num_parts) work->function(work->job, part);
 }
 
-static _Atomic(borrowed_team) borrowed;
+static _Atomic(openmp_parallel) openmp;
 
 /* The pool. One job at a time holds `busy`; the others of that moment run on their callers' threads alone. */
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work_given = PTHREAD_COND_INITIALIZER, work_done = PTHREAD_COND_INITIALIZER;
-static Work *current;        /* under lock */
-static unsigned long ticket; /* under lock: number of the job, so that a worker joins each at most once */
-static long places, working; /* under lock: workers still wanted by the job, workers inside it */
-static long num_workers;     /* under lock */
+static Work *current;                /* under lock */
+static unsigned long work_number;    /* under lock: number of the job, so that a worker joins each at most once */
+static long num_wanted, num_running; /* under lock: workers still wanted by the job, workers inside it */
+static long num_workers;             /* under lock */
 
 static void *worker(void *unused) {
   unsigned long last = 0;
   pthread_mutex_lock(&lock);
   for (;;) {
-    while (current == NULL || places == 0 || ticket == last) pthread_cond_wait(&work_given, &lock);
+    while (current == NULL || num_wanted == 0 || work_number == last) pthread_cond_wait(&work_given, &lock);
     Work *work = current;
-    last = ticket;
-    places--;
-    working++;
+    last = work_number;
+    num_wanted--;
+    num_running++;
     pthread_mutex_unlock(&lock);
-    take_parts(work);
+    run_parts(work);
     pthread_mutex_lock(&lock);
-    if (--working == 0) pthread_cond_signal(&work_done);
+    if (--num_running == 0) pthread_cond_signal(&work_done);
   }
   return unused;
 }
 
 /* A forked child has none of its parent's threads: it starts with an empty pool. */
-static void forget_workers(void) {
+static void reset_after_fork(void) {
   pthread_mutex_init(&busy, NULL);
   pthread_mutex_init(&lock, NULL);
   pthread_cond_init(&work_given, NULL);
   pthread_cond_init(&work_done, NULL);
   current = NULL;
-  num_workers = places = working = 0;
-  atomic_store(&borrowed, (borrowed_team)NULL);
+  num_workers = num_wanted = num_running = 0;
+  atomic_store(&openmp, (openmp_parallel)NULL);
 }
 
-static void register_fork_handler(void) { pthread_atfork(NULL, NULL, forget_workers); }
+static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_after_fork); }
 
-static void watch_forks(void) {
+static void register_fork_handler_once(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, register_fork_handler);
 }
 
-void team_borrow(borrowed_team team) {
-  watch_forks();
-  atomic_store(&borrowed, team);
+void team_use_openmp(openmp_parallel parallel) {
+  register_fork_handler_once();
+  atomic_store(&openmp, parallel);
 }
 
 static void run_on_pool(Work *work, long num_threads) {
-  watch_forks();
+  register_fork_handler_once();
   if (pthread_mutex_trylock(&busy) != 0) {
-    take_parts(work);
+    run_parts(work);
     return;
   }
   pthread_mutex_lock(&lock);
@@ -85,14 +85,14 @@ static void run_on_pool(Work *work, long num_threads) {
     num_workers++;
   }
   current = work;
-  ticket++;
-  places = num_threads - 1;
+  work_number++;
+  num_wanted = num_threads - 1;
   pthread_cond_broadcast(&work_given);
   pthread_mutex_unlock(&lock);
-  take_parts(work);
+  run_parts(work);
   pthread_mutex_lock(&lock);
   current = NULL;
-  while (working > 0) pthread_cond_wait(&work_done, &lock);
+  while (num_running > 0) pthread_cond_wait(&work_done, &lock);
   pthread_mutex_unlock(&lock);
   pthread_mutex_unlock(&busy);
 }
@@ -109,11 +109,11 @@ void counter_wait(const Counter *counter, long least) {
 void team_run(part_function function, void *job, long num_parts, long num_threads) {
   Work work = {function, job, num_parts, 0};
   if (num_threads > num_parts) num_threads = num_parts;
-  borrowed_team team = atomic_load(&borrowed);
+  openmp_parallel parallel = atomic_load(&openmp);
   if (num_threads <= 1)
-    take_parts(&work);
-  else if (team != NULL)
-    team(take_parts, &work, (unsigned)num_threads, 0);
+    run_parts(&work);
+  else if (parallel != NULL)
+    parallel(run_parts, &work, (unsigned)num_threads, 0);
   else
     run_on_pool(&work, num_threads);
 }

@@ -1,7 +1,7 @@
 /* A team of threads that works through numbered parts of a job.
  *
  * What a part computes depends on its number alone, never on which thread takes it, so results are the same in every
- * run. By default the team is a few POSIX threads started at first use. team_borrow gives it instead the pool of an
+ * run. By default the team is a few POSIX threads started at first use. team_use_openmp gives it instead the pool of an
  * OpenMP runtime already in the process (its GOMP_parallel), so that no second pool competes for the cores.
  */
 #ifndef CHARRNN_TEAM_H
@@ -10,10 +10,10 @@
 #include <stdatomic.h>
 
 typedef void (*part_function)(void *job, long part);
-typedef void (*borrowed_team)(void (*function)(void *), void *data, unsigned num_threads, unsigned flags);
+typedef void (*openmp_parallel)(void (*function)(void *), void *data, unsigned num_threads, unsigned flags);
 
 void team_run(part_function function, void *job, long num_parts, long num_threads);
-void team_borrow(borrowed_team team);
+void team_use_openmp(openmp_parallel parallel);
 
 /* On a cache line of its own. */
 typedef struct {
