@@ -38,6 +38,13 @@ class InputError(CharRNNError):
     exit_code = ExitCode.INPUT
 
 
+class NonFiniteError(InputError):
+    """A model whose probabilities are not finite: it can neither write nor score a text."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's probabilities are not finite: it can neither write nor score a text; train again")
+
+
 class OutputError(CharRNNError):
     """A result that cannot be written."""
 

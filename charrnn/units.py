@@ -36,7 +36,8 @@ class Score:
         nats: sum over predictions of -ln p(symbol | all before), float64.
         nats_squared: sum over predictions of (-ln p)^2, for the standard error.
         num_predictions: symbols predicted.
-        num_chars: characters predicted; equals num_predictions unless the symbols are bytes.
+        num_chars: characters predicted; equals num_predictions unless the symbols are bytes. A character whose first
+            byte is given counts where its other bytes are predicted.
         num_bytes: UTF-8 bytes of the characters predicted.
         num_unknown: characters passed over because the vocabulary lacks them; in no other count.
 
@@ -65,17 +66,22 @@ class Score:
 
     @property
     def nats_per_char(self) -> float:
-        """Mean nats a character; nan where nothing was predicted."""
+        """Mean nats per character; nan where nothing was predicted."""
         return self.nats / self.num_chars if self.num_chars else math.nan
 
     @property
+    def nats_per_symbol(self) -> float:
+        """Mean nats per symbol predicted: per character, or per byte for a byte-level model."""
+        return self.nats / self.num_predictions if self.num_predictions else math.nan
+
+    @property
     def bits_per_char(self) -> float:
-        """Mean bits a character."""
+        """Mean bits per character."""
         return bits(self.nats_per_char)
 
     @property
     def bits_per_byte(self) -> float:
-        """Mean bits a UTF-8 byte: comparable between vocabularies; nan where nothing was predicted."""
+        """Mean bits per UTF-8 byte: comparable between vocabularies; nan where nothing was predicted."""
         return bits(self.nats) / self.num_bytes if self.num_bytes else math.nan
 
     @property
@@ -93,13 +99,23 @@ class Score:
         return math.sqrt(n * variance) / self.num_chars
 
     def to_json(self) -> dict[str, float | int | None]:
-        """Averages and counts as plain values; a number that is not finite is null."""
-        averages = {
-            name: getattr(self, name)
-            for name in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity", "standard_error")
-        }
-        found: dict[str, float | int | None] = {k: v if math.isfinite(v) else None for k, v in averages.items()}
-        return found | {"num_chars": self.num_chars, "num_bytes": self.num_bytes, "num_unknown": self.num_unknown}
+        """Counts, sums and averages as plain values; a number that is not finite is null."""
+        values = {name: getattr(self, name) for name in FIGURES}
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
+
+FIGURES = (
+    "num_chars",
+    "num_bytes",
+    "num_unknown",
+    "num_predictions",
+    "nats",
+    "nats_per_char",
+    "standard_error",
+    "bits_per_char",
+    "bits_per_byte",
+    "perplexity",
+)
+"""What is told of a score, in order."""
 
 ZERO_SCORE = Score(nats=0.0, nats_squared=0.0, num_predictions=0, num_chars=0, num_bytes=0)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -10,10 +10,13 @@ from charrnn.cli.corpus import corpus
 from charrnn.cli.inspect import inspect
 from charrnn.cli.perplexity import perplexity
 from charrnn.cli.sample import sample
+from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
 from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
-from charrnn.reports.terminal import inert
+from charrnn.reports.terminal import occupy_standard_streams, raise_for_stdout, say
+
+COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
 
 app = typer.Typer(
     name="charrnn",
@@ -51,33 +54,51 @@ def charrnn(
     """
 
 
-app.command()(train)
-app.command()(sample)
-app.command()(perplexity)
-app.command()(inspect)
-app.command()(verify)
-app.command()(corpus)
+for command in COMMANDS:
+    app.command()(command)
 
 
 def main() -> None:
     """Runs the command line; ends the process with an ``ExitCode``."""
+    occupy_standard_streams()
     debug = "--debug" in sys.argv[1:] or bool(os.environ.get("CHARRNN_DEBUG"))
     try:
-        app()
+        with stop_on_signals() as request:
+            _run(request)
+    except Stopped as stopped:
+        _end(stopped.exit_code)
     except CharRNNError as error:
         if debug:
             raise
-        _say(f"charrnn: {error}")
+        say(f"charrnn: {error}")
         sys.exit(error.exit_code)
     except MemoryError:
-        _say("charrnn: out of memory; use smaller sizes or a smaller text")
+        say("charrnn: out of memory; use smaller sizes or a smaller text")
         sys.exit(ExitCode.DEVICE)
     except Exception as error:  # the last resort: one line for the user, the rest on request
         if debug:
             raise
-        _say(f"charrnn: unexpected {type(error).__name__}: {error}; run with --debug for a traceback")
+        say(f"charrnn: unexpected {type(error).__name__}: {error}; run with --debug for a traceback")
         sys.exit(ExitCode.INTERNAL)
 
 
-def _say(message: str) -> None:
-    sys.stderr.write(inert(message) + "\n")
+def _run(request: StopRequest) -> None:
+    try:
+        app(obj=request)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer ends so where the help meets a closed pipe
+            raise_for_stdout(end.__context__)
+        raise
+    except OSError as error:  # what reads and writes files reports its own errors: this one is of standard output
+        raise_for_stdout(error)
+
+
+def _end(code: ExitCode) -> NoReturn:
+    """Ends the process without waiting for threads that still compute, and whose memory the interpreter would free."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                continue
+    os._exit(code)

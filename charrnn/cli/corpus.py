@@ -13,6 +13,9 @@ def corpus(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to gather into.")] = Path("corpora"),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Empty the cache of encoded texts; no corpus is removed.")
+    ] = False,
 ) -> None:
     """Gather texts to begin with: c, python, shakespeare.
 
@@ -24,14 +27,24 @@ def corpus(
       charrnn corpus
       charrnn corpus c
       charrnn corpus python shakespeare --out texts
+      charrnn corpus --clean
     """
     from charrnn.errors import SettingsError
+    from charrnn.fields import did_you_mean
     from charrnn.reports.terminal import write_result
     from charrnn.text.catalog import CATALOG, gather
 
+    if clean:
+        if names or force:
+            raise SettingsError("--clean goes alone: leave out names and --force")
+        _clean()
+        return
+    if force and not names:
+        raise SettingsError("--force gathers corpora again: name them")
     unknown = [name for name in names or [] if name not in CATALOG]
     if unknown:
-        raise SettingsError(f"there is no corpus {unknown[0]!r}; the corpora are {', '.join(CATALOG)}")
+        hint = did_you_mean(unknown[0], CATALOG)
+        raise SettingsError(f"there is no corpus {unknown[0]!r}; the corpora are {', '.join(CATALOG)}{hint}")
     if not names:
         width = max(map(len, CATALOG))
         for name, entry in CATALOG.items():
@@ -42,3 +55,12 @@ def corpus(
     for name in names:
         path = gather(name, out, force=force)
         write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {path}\n")
+
+
+def _clean() -> None:
+    from charrnn.reports.terminal import write_result
+    from charrnn.text.cache import cache_directory, empty_cache
+
+    directory = cache_directory()
+    num_files, num_bytes = empty_cache(directory)
+    write_result(f"{directory}: removed {num_files} files, {num_bytes:,} bytes\n")

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from charrnn.storage.model_file import ModelFile
+
+_VALUES_AT_ONCE = 1 << 20
 
 
 def inspect(
@@ -14,9 +18,11 @@ def inspect(
         Path,
         typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a model is and how it was made. A model whose weights went wrong is shown too.
+
+    What is computed from the weights stands first; under "claims" stands what the file says of itself.
 
     \b
     Examples:
@@ -26,58 +32,69 @@ def inspect(
     from charrnn.reports.terminal import is_terminal, write_result, write_table
     from charrnn.storage.model_file import model_path, read_model
 
-    found = _described(read_model(model, allow_nonfinite=True))
-    found = {"file": str(model_path(model)), **found}
+    facts = {"file": str(model_path(model)), **_described(read_model(model, allow_nonfinite=True))}
     if as_json:
         import json
 
         from charrnn.storage.container import plain
 
-        write_result(json.dumps(plain(found), ensure_ascii=is_terminal(), allow_nan=False) + "\n")
+        write_result(json.dumps(plain(facts), ensure_ascii=is_terminal(), allow_nan=False) + "\n")
         return
-    write_table(["", ""], [[key, _shown(value)] for key, value in _flat(found)], align="ll")
+    weights = facts.pop("weights")
+    rows = [[key, _shown(value)] for key, value in _flat(facts)]
+    rows += [[f"weights.{name}", _shown_weight(weight)] for name, weight in weights.items()]
+    write_table(["", ""], rows, align="ll")
 
 
 def _described(model: "ModelFile") -> dict[str, Any]:
-    import numpy as np
-
     settings, vocab = model.settings, model.vocab
-    weights = {
-        name: {
-            "shape": list(weight.shape),
-            "mean": float(np.mean(weight, dtype=np.float64)),
-            "std": float(np.std(weight, dtype=np.float64)),
-            "num_nonfinite": int(np.count_nonzero(~np.isfinite(weight))),
-        }
-        for name, weight in model.weights.items()
-    }
+    weights = {name: _described_weight(weight) for name, weight in model.weights.items()}
     return {
         "model": settings.to_json(),
         "num_parameters": settings.num_parameters,
-        "num_nonfinite": sum(facts["num_nonfinite"] for facts in weights.values()),
+        "num_nonfinite": sum(weight["num_nonfinite"] for weight in weights.values()),
         "vocab": {"level": vocab.level, "size": vocab.size, "symbols": vocab.symbols},
-        **model.facts,
+        "claims": model.facts,
         "weights": weights,
     }
 
 
+def _described_weight(weight: "NDArray[Any]") -> dict[str, Any]:
+    """Shape, mean and standard deviation, in pieces: a copy of a large weight would double the memory."""
+    import numpy as np
+
+    flat = weight.reshape(-1)
+    pieces = [flat[at : at + _VALUES_AT_ONCE] for at in range(0, len(flat), _VALUES_AT_ONCE)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = sum(float(piece.sum(dtype=np.float64)) for piece in pieces) / len(flat)
+        variance = sum(float(np.square(piece - mean, dtype=np.float64).sum()) for piece in pieces) / len(flat)
+    return {
+        "shape": list(weight.shape),
+        "mean": mean,
+        "std": variance**0.5,
+        "num_nonfinite": sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in pieces),
+    }
+
+
 def _flat(value: dict[str, Any], *, under: str = "") -> list[tuple[str, Any]]:
-    """Leaves of nested objects by dotted name, in order; a weight's facts stay one row."""
+    """Leaves of nested objects by dotted name, in order."""
     rows: list[tuple[str, Any]] = []
     for key, child in value.items():
         name = f"{under}{key}"
-        if isinstance(child, dict) and "num_nonfinite" not in child:
+        if isinstance(child, dict):
             rows += _flat(child, under=f"{name}.")
         else:
             rows.append((name, child))
     return rows
 
 
+def _shown_weight(weight: dict[str, Any]) -> str:
+    shape = "x".join(map(str, weight["shape"]))
+    wrong = f", {weight['num_nonfinite']:,} not finite" if weight["num_nonfinite"] else ""
+    return f"{shape}, mean {weight['mean']:.4f}, std {weight['std']:.4f}{wrong}"
+
+
 def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        shape = "x".join(map(str, value["shape"]))
-        wrong = f", {value['num_nonfinite']:,} not finite" if value["num_nonfinite"] else ""
-        return f"{shape}, mean {value['mean']:.4f}, std {value['std']:.4f}{wrong}"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):

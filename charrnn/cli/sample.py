@@ -2,10 +2,17 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from charrnn.cli.options import with_settings
+from charrnn.errors import InputError, SettingsError
+from charrnn.fields import Settings, setting
+from charrnn.inference.settings import GenerationSettings
+from charrnn.machine import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,78 +20,49 @@ if TYPE_CHECKING:
     from charrnn.inference.generation import Chunk
 
 
+@dataclass(frozen=True, kw_only=True)
+class WritingSettings(Settings):
+    """What a sample goes on from, and how it is shown.
+
+    Attributes:
+        prompt: text to go on from; "-" reads it from standard input.
+        raw: send control characters to a terminal as they are.
+        json: print one JSON object.
+        threads: CPU threads for many samples.
+    """
+
+    prompt: str = setting(
+        "",
+        help="Text to go on from, printed before what follows it; - reads it from standard input as is. Without one "
+        "the text begins after a line's end, or where the vocabulary has no newline after its first symbol; that is "
+        "not printed.",
+        metavar="TEXT",
+        short="-p",
+        shown_default="",
+    )
+    raw: bool = setting(False, help="Send control characters to a terminal as they are; else they are shown as \\x1b.")
+    json: bool = setting(False, help="Print one JSON object, with the prompt and the continuations apart.")
+    threads: int | None = setting(
+        None, help="CPU threads for many samples.", low=1, high=MAX_THREADS, shown_default="all cores"
+    )
+
+    def check_together(self) -> None:
+        """Makes sure that no setting is without effect.
+
+        Raises:
+            SettingsError: one is.
+        """
+        if self.raw and self.json:
+            raise SettingsError("--raw goes without --json, whose own escapes keep control characters; leave one out")
+
+
+@with_settings(GenerationSettings, WritingSettings)
 def sample(
     model: Annotated[
         Path,
         typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
     ],
-    prompt: Annotated[
-        str,
-        typer.Option(
-            "--prompt",
-            "-p",
-            metavar="TEXT",
-            help="Text to go on from, printed before what follows it; - reads it from standard input as is. "
-            "Without one the text begins after a line's end, or where the vocabulary has no newline after "
-            "its first symbol; that is not printed.",
-            show_default=False,
-        ),
-    ] = "",
-    length: Annotated[
-        int,
-        typer.Option(
-            "--length",
-            "-n",
-            help="Characters a sample (0 or more), also for models of bytes; the prompt is not counted.",
-        ),
-    ] = 1000,
-    temperature: Annotated[
-        float,
-        typer.Option(help="Below 1: safer; above: wilder; 0: always the most probable symbol; to 100."),
-    ] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Draw from the K most probable symbols only; 0: off.")] = 0,
-    top_p: Annotated[
-        float,
-        typer.Option(help="Draw from the fewest symbols that together reach this probability; above 0 to 1 (off)."),
-    ] = 1.0,
-    min_p: Annotated[
-        float,
-        typer.Option(
-            help="Draw from symbols at least this share as probable as the most probable; 0 (off) to 1.",
-        ),
-    ] = 0.0,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="The same seed gives the same text; without one each run differs.",
-            show_default=False,
-        ),
-    ] = None,
-    num_samples: Annotated[
-        int,
-        typer.Option(
-            help="How many texts (1 or more), made side by side; text i is the same whatever their number.",
-        ),
-    ] = 1,
-    stop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="End a sample when it holds this text, the last thing printed; the prompt does not count.",
-            show_default=False,
-        ),
-    ] = None,
-    raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Send control characters to a terminal as they are; else they are shown as \\x1b."),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object, with the prompt and the continuations apart.")
-    ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads for many samples, 1 to 1024; default: all cores.", show_default=False),
-    ] = None,
+    **given: Any,  # noqa: ANN401 - settings of every type
 ) -> None:
     """Write new text with a model.
 
@@ -97,34 +75,26 @@ def sample(
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
       head -c 200 play.txt | charrnn sample checkpoints/shakespeare --prompt -
     """
+    writing = WritingSettings(**WritingSettings.part_of(given))
+    num_samples = given.get("num_samples", 1)
     # numpy's product library reads it once, when loaded: a single stream is slower on more threads than one.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or 1) if num_samples > 1 else "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(writing.threads or 1) if num_samples > 1 else "1")
 
     from charrnn.inference.generation import generate
     from charrnn.inference.language_model import load, new_seed
-    from charrnn.inference.sampling import SamplingSettings
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.terminal import is_terminal, write_note, write_result
 
-    sampling = SamplingSettings(temperature, top_k, top_p, min_p)
-    prompt = _typed(prompt, option="--prompt") if prompt != "-" else _read_prompt()
-    stop = None if stop is None else _typed(stop, option="--stop")
-    seed = new_seed() if seed is None else seed
-    language_model = load(model, num_threads=threads)
+    settings = GenerationSettings(**{"seed": new_seed(), **GenerationSettings.part_of(given)})
+    if settings.stop is not None:
+        _typed(settings.stop, option="--stop")
+    prompt = _typed(writing.prompt, option="--prompt") if writing.prompt != "-" else _read_prompt()
+    language_model = load(model, num_threads=writing.threads)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
-    chunks = generate(
-        language_model.engine,
-        language_model.vocab,
-        prompt=prompt,
-        length=length,
-        sampling=sampling,
-        seed=seed,
-        num_samples=num_samples,
-        stop=stop,
-    )
-    if not as_json:
-        _write_texts(chunks, prompt, num_samples=num_samples, raw=raw)
+    chunks = generate(language_model.predictor, language_model.vocab, settings, prompt=prompt)
+    if not writing.json:
+        _write_texts(chunks, prompt, num_samples=num_samples, raw=writing.raw)
         return
 
     import json
@@ -136,13 +106,7 @@ def sample(
         ends[chunk.sample] = chunk.ended or ""
     result = {
         "prompt": prompt,
-        "seed": seed,
-        "length": length,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "stop": stop,
+        **settings.to_json(),
         "samples": [{"text": text, "ended": ended} for text, ended in zip(texts, ends, strict=True)],
     }
     # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
@@ -189,7 +153,6 @@ def _write_texts(chunks: "Iterator[Chunk]", prompt: str, *, num_samples: int, ra
 
 def _typed(text: str, *, option: str) -> str:
     """Text from the command line, refused where its bytes were no text in the terminal's encoding."""
-    from charrnn.errors import SettingsError
     from charrnn.reports.terminal import inert
 
     try:
@@ -200,12 +163,12 @@ def _typed(text: str, *, option: str) -> str:
 
 
 def _read_prompt() -> str:
-    from charrnn.errors import InputError
-
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("--prompt - reads standard input, which is closed")
     if sys.stdin.isatty():
-        typer.echo("reading the prompt from the terminal; end it with Ctrl-D", err=True)
+        from charrnn.reports.terminal import say
+
+        say("reading the prompt from the terminal; end it with Ctrl-D")
     data = sys.stdin.buffer.read()
     try:
         return data.decode("utf-8")

@@ -3,236 +3,110 @@
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.options import read_config, with_settings, write_config
 from charrnn.errors import SettingsError
+from charrnn.fields import Settings, setting
 from charrnn.models.settings import ModelSettings
+from charrnn.text.settings import TextSettings, is_stdin
+from charrnn.training.machine import MachineSettings
 from charrnn.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from charrnn.cli.signals import StopRequest
+    from charrnn.storage.model_file import ModelFile
     from charrnn.training import event
+    from charrnn.training.checkpoint import Checkpoint
     from charrnn.training.device import Placement
     from charrnn.training.preparation import Prepared
+    from charrnn.training.run import Run
     from charrnn.training.world import World
 
-_TEXT, _MODEL, _RECIPE, _MACHINE, _OUTPUT = "Text", "Model", "Recipe", "Machine", "Output"
-_AUTO = "chosen to suit text, time and device"
+_PANEL = "Output"
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings(Settings):
+    """Where a run goes and what it says.
+
+    Attributes:
+        name: of the run; None for that of the first text.
+        out: directory that holds runs.
+        quiet: show warnings only, and print the model's path.
+        json: print the result as one JSON object.
+        samples: show a short sample now and then, on a terminal.
+    """
+
+    name: str | None = setting(
+        None, help="Name of the run.", metavar="NAME", panel=_PANEL, shown_default="the first text's name"
+    )
+    out: Path = setting(
+        Path("checkpoints"), help="Directory that holds runs.", metavar="DIRECTORY", panel=_PANEL, short="-o"
+    )
+    quiet: bool = setting(
+        False, help="Show warnings only; print the model's path.", panel=_PANEL, short="-q", changes_on_resume=True
+    )
+    json: bool = setting(False, help="Print the result as one JSON object.", panel=_PANEL, changes_on_resume=True)
+    samples: bool = setting(
+        True, help="Show a short sample now and then (on a terminal).", panel=_PANEL, changes_on_resume=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartSettings(Settings):
+    """Where a run begins.
+
+    Attributes:
+        resume: directory of a run to go on with.
+        init_from: run or model file whose weights to start from.
+    """
+
+    resume: Path | None = setting(
+        None,
+        help="Go on with the run in this directory, exactly as if it had not stopped.",
+        metavar="RUN",
+        changes_on_resume=True,
+    )
+    init_from: Path | None = setting(
+        None,
+        help="Start from this model's weights (fine-tuning); symbols it lacks get fresh ones.",
+        metavar="RUN_OR_FILE",
+    )
+
+
+GROUPS = (TextSettings, StartSettings, TrainingSettings, ModelSettings, MachineSettings, OutputSettings)
+_SETTINGS = {name: each for group in GROUPS for name, each in group.settings().items()}
+
+
+@with_settings(*GROUPS)
 def train(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TEXT",
-            help="Text files, directories (their files in sorted order) or - for standard input, read one after the "
-            "other in the order given.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of the run; the first text's name by default.", rich_help_panel=_OUTPUT),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Directory that holds runs.", rich_help_panel=_OUTPUT)] = Path(
-        "checkpoints"
-    ),
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show warnings only; print the model's path.", rich_help_panel=_OUTPUT)
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object.", rich_help_panel=_OUTPUT)
-    ] = False,
-    samples: Annotated[
-        bool, typer.Option(help="Show a short sample now and then (on a terminal).", rich_help_panel=_OUTPUT)
-    ] = True,
-    resume: Annotated[
+    context: typer.Context,
+    config: Annotated[
         Path | None,
         typer.Option(
-            help="Go on with the run in this directory, exactly as if it had not stopped.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(help="Start from this model's weights (fine-tuning); symbols it lacks get fresh ones."),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            help="Length of the run in minutes  [default: 5, or 60 epochs of a text below 400,000 symbols]",
+            help="Take settings from a TOML file, as every run leaves one (run.toml); options come before it.",
+            metavar="FILE",
             show_default=False,
         ),
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="... or in passes over the text.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(help="... or in updates.", show_default=False)] = None,
-    level: Annotated[Literal["char", "byte"], typer.Option(help="What a symbol is.", rich_help_panel=_TEXT)] = "char",
-    encoding: Annotated[str, typer.Option(help="Encoding of the texts.", rich_help_panel=_TEXT)] = "utf-8",
-    val_fraction: Annotated[
-        float, typer.Option(help="Share of the text, at its end, held out for evaluation.", rich_help_panel=_TEXT)
-    ] = 0.1,
-    val: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--val", metavar="TEXT", help="A held-out text of its own; may be repeated.", rich_help_panel=_TEXT
-        ),
-    ] = None,
-    cell: Annotated[
-        Literal["rnn", "lstm", "gru"] | None,
-        typer.Option(
-            help=f"Recurrent cell  [default: {ModelSettings.cell}]", rich_help_panel=_MODEL, show_default=False
-        ),
-    ] = None,
-    num_layers: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Recurrent layers  [default: {ModelSettings.num_layers}]", rich_help_panel=_MODEL, show_default=False
-        ),
-    ] = None,
-    hidden_size: Annotated[
-        int | None, typer.Option(help=f"Units a layer; {_AUTO}.", rich_help_panel=_MODEL, show_default=False)
-    ] = None,
-    input: Annotated[  # noqa: A002 - the field's word
-        Literal["one-hot", "embedding"] | None,
-        typer.Option(
-            help="How a symbol enters: a column of the input weights, or a learned vector before them; one-hot up to "
-            "512 symbols.",
-            rich_help_panel=_MODEL,
-            show_default=False,
-        ),
-    ] = None,
-    embedding_size: Annotated[
-        int | None, typer.Option(help=f"Size of those vectors; {_AUTO}.", rich_help_panel=_MODEL, show_default=False)
-    ] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Share of each layer's outputs dropped in training; {_AUTO}.",
-            rich_help_panel=_MODEL,
-            show_default=False,
-        ),
-    ] = None,
-    weight_dropout: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Share of the recurrent weights dropped in training, anew for each window; {_AUTO}.",
-            rich_help_panel=_MODEL,
-            show_default=False,
-        ),
-    ] = None,
-    bias: Annotated[
-        bool | None,
-        typer.Option("--bias/--no-bias", help="Biases  [default: bias]", rich_help_panel=_MODEL, show_default=False),
     ] = None,
     reset: Annotated[
-        Literal["after", "before"] | None,
+        str | None,
         typer.Option(
-            help="Where a GRU's reset gate acts: after the recurrent product (cuDNN, torch) or before it (Cho et al. "
-            f"2014)  [default: {ModelSettings.reset}]",
-            rich_help_panel=_MODEL,
+            help="Where a GRU's reset gate acts: before is --cell gru-before (Cho et al. 2014), after --cell gru "
+            "(cuDNN, torch).",
+            metavar="after|before",
             show_default=False,
+            rich_help_panel="Model",
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help=f"Parallel streams; {_AUTO}.", rich_help_panel=_RECIPE, show_default=False)
-    ] = None,
-    bptt: Annotated[
-        int | None,
-        typer.Option(help=f"Steps a gradient reaches back; {_AUTO}.", rich_help_panel=_RECIPE, show_default=False),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help=f"Peak rate of AdamW; {_AUTO}.", rich_help_panel=_RECIPE, show_default=False),
-    ] = None,
-    final_learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Last rate, as a share of the peak  [default: {TrainingSettings.final_learning_rate:g}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    warmup_steps: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Steps in which the rate rises  [default: {TrainingSettings.warmup_steps}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(
-            help=f"AdamW's decay of matrices  [default: {TrainingSettings.weight_decay:g}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    grad_clip: Annotated[
-        float | None,
-        typer.Option(
-            help=f"Largest norm of the gradient  [default: {TrainingSettings.grad_clip:g}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    averaging: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the steps so far that the averaged weights look back  "
-            f"[default: {TrainingSettings.averaging:g}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    restart: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of windows at which a stream begins anew from the zero state  "
-            f"[default: {TrainingSettings.restart:g}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Evaluations without a better held-out loss that end the run  [default: {TrainingSettings.patience}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    eval_every: Annotated[
-        int | None,
-        typer.Option(help="Steps between evaluations; about 20 a run.", rich_help_panel=_RECIPE, show_default=False),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Of weights, windows and dropout  [default: {TrainingSettings.seed}]",
-            rich_help_panel=_RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.", rich_help_panel=_MACHINE)
-    ] = "auto",
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(
-            help="Of the products; sums are float32: auto is bfloat16 where the processor has it.",
-            rich_help_panel=_MACHINE,
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="CPU threads; all cores by default.", rich_help_panel=_MACHINE),
-    ] = None,
+    **given: Any,  # noqa: ANN401 - settings of every type
 ) -> None:
     """Learn a model from text.
 
@@ -246,119 +120,86 @@ def train(
       cat *.txt | charrnn train - --name notes --level byte --epochs 3
       charrnn train --resume checkpoints/shakespeare
       charrnn train sonnets.txt --init-from checkpoints/shakespeare --minutes 1
+      charrnn train --config checkpoints/shakespeare/run.toml --name again --seed 1
     """
-    model = _given(
-        cell=cell,
-        num_layers=num_layers,
-        hidden_size=hidden_size,
-        input=input,
-        embedding_size=embedding_size,
-        dropout=dropout,
-        weight_dropout=weight_dropout,
-        bias=bias,
-        reset=reset,
-    )
-    training = _given(
-        minutes=minutes,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        bptt=bptt,
-        learning_rate=learning_rate,
-        final_learning_rate=final_learning_rate,
-        warmup_steps=warmup_steps,
-        weight_decay=weight_decay,
-        grad_clip=grad_clip,
-        averaging=averaging,
-        restart=restart,
-        patience=patience,
-        eval_every=eval_every,
-        seed=seed,
-    )
-    if resume is not None:
-        fixed = [*model, *training, *_given(name=name, init_from=init_from, val=val or None)]
-        if fixed:
-            options = ", ".join(f"--{option.replace('_', '-')}" for option in fixed)
-            raise typer.BadParameter(
-                f"a resumed run keeps its settings: leave out {options}, or start a new run with --init-from",
-                param_hint="--resume",
-            )
-    elif not files:
-        raise typer.BadParameter("name at least one text file, directory or - to learn from", param_hint="TEXT...")
+    if config is not None:
+        given = {**read_config(config, *GROUPS), **given}
+    given = _with_reset(given, reset)
+    _check_given(given)
+    train_given(given, context.obj)
 
-    from charrnn.reports.progress import say
-    from charrnn.storage.atomic import probe_writable, remove_stale
-    from charrnn.storage.model_file import ModelFile, read_model
-    from charrnn.storage.run_lock import RunLock
-    from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, read_checkpoint
-    from charrnn.training.stop import stop_on_signals
 
-    with stop_on_signals() as request, _processes(files or []) as world:
+def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
+    """Trains by the settings that a user gave; see ``train``."""
+    output = OutputSettings(**OutputSettings.part_of(given))
+    with _processes(given) as world, _run_directory(given, world) as directory:
         is_first = world is None or world.is_first
-        directory = resume if resume is not None else out
-        if resume is None and is_first:
-            directory = _new_directory(out, name, files or [])
-            probe_writable(directory)
-        if world is not None:
-            directory = Path(world.from_first(str(directory)))
-        quiet = quiet or not is_first
-        checkpoint: Checkpoint | None = None
-        source: ModelFile | None = None
-        with RunLock(directory) if is_first else nullcontext():
-            if is_first:
-                remove_stale(directory)
-            # What may be refused is read before torch is loaded, which takes seconds.
-            if resume is not None:
-                checkpoint = read_checkpoint(directory / TRAINING_NAME)
-            elif init_from is not None:
-                source = read_model(init_from)
+        # What may be refused is read before torch is loaded, which takes seconds.
+        checkpoint, source = _read_start(given, directory)
 
-            from charrnn.training.device import as_before, has_gpu, place
-            from charrnn.training.preparation import TextChoice, prepare, prepare_resume
-            from charrnn.training.trainer import Trainer
-            from charrnn.training.world import ALONE
+        from charrnn.training.device import place
+        from charrnn.training.run import Run
+        from charrnn.training.world import ALONE
 
-            if checkpoint is not None:
-                prepared = prepare_resume(checkpoint, files or [])
-                device, precision, threads = as_before(
-                    checkpoint.computed_by, device=device, precision=precision, num_threads=threads
-                )
-            else:
-                prepared = prepare(
-                    TextChoice(tuple(files or ()), level, encoding, tuple(val or ()), val_fraction),
-                    on_gpu=has_gpu(device),
-                    model=model,
-                    training=training,
-                    init_from=source,
-                    num_processes=(world or ALONE).size,
-                )
-            placement = place(prepared.task.model, device=device, precision=precision, num_threads=threads)
-            trainer = Trainer(
-                prepared.task,
-                directory,
-                placement=placement,
-                weights=prepared.weights,
-                checkpoint=checkpoint,
-                world=world or ALONE,
-            )
-            if not quiet:
-                for line in _opening(prepared, placement, directory, checkpoint, num_processes=(world or ALONE).size):
-                    say(line)
-            finished = _follow(trainer, request, quiet=quiet, sample=samples)
+        world = world or ALONE
+        machine = _machine(given, checkpoint)
+        prepared = _prepared(given, checkpoint, source, machine, num_processes=world.size)
+        placement = place(prepared.task.model, machine)
+        if is_first and checkpoint is None:
+            _write_config(directory, prepared, given)
+        run = Run(
+            prepared.task,
+            directory,
+            placement=placement,
+            weights=prepared.weights,
+            checkpoint=checkpoint,
+            world=world,
+        )
+        quiet = output.quiet or not is_first
+        if not quiet:
+            _say_opening(prepared, placement, directory, checkpoint, num_processes=world.size)
+        with request.saving():
+            finished = _follow(run, request, quiet=quiet, sample=output.samples)
     if is_first:
-        _conclude(finished, directory, prepared.task.model, quiet=quiet, as_json=as_json)
+        _conclude(finished, directory, prepared, output)
     if finished.reason == "stopped" and request.exit_code is not None:
+        from charrnn.reports.terminal import say
+
         say(f"stopped at step {finished.step}; go on with: charrnn train --resume {directory}")
         raise typer.Exit(request.exit_code)
 
 
+def _with_reset(given: dict[str, Any], reset: str | None) -> dict[str, Any]:
+    """The settings with the GRU that ``--reset`` names, as it was named before there were two cells."""
+    if reset is None:
+        return given
+    cells = {"after": "gru", "before": "gru-before"}
+    if reset not in cells:
+        raise SettingsError(f"--reset {reset!r}: it must be one of after, before")
+    if given.get("cell", "gru") not in ("gru", cells[reset]):
+        raise SettingsError(f"--reset {reset} goes with a GRU; it does not go with --cell {given['cell']}")
+    return {**given, "cell": cells[reset]}
+
+
+def _check_given(given: Mapping[str, Any]) -> None:
+    """Refuses settings that do not go together whatever their values are."""
+    if "resume" in given:
+        fixed = [_SETTINGS[name].option for name in given if not _SETTINGS[name].changes_on_resume]
+        if fixed:
+            raise SettingsError(
+                f"--resume keeps the run's settings: leave out {', '.join(fixed)}, or start a new run with --init-from"
+            )
+    elif not given.get("texts"):
+        raise SettingsError("name at least one TEXT to learn from: a text file, a directory, or - for standard input")
+
+
 @contextmanager
-def _processes(files: list[str]) -> "Iterator[World | None]":
+def _processes(given: Mapping[str, Any]) -> "Iterator[World | None]":
     """The processes that torchrun has started to share the run; None for one that is alone, without loading torch."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield None
         return
-    if "-" in files:
+    if any(map(is_stdin, (*given.get("texts", ()), *given.get("val", ())))):
         raise SettingsError(
             "standard input cannot be shared by several processes; name a file that all of them can read"
         )
@@ -368,90 +209,111 @@ def _processes(files: list[str]) -> "Iterator[World | None]":
         yield world
 
 
-def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of every type
-    return {name: value for name, value in options.items() if value is not None}
+@contextmanager
+def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[Path]:
+    """The run's directory, made and locked by the process that writes."""
+    from charrnn.files import remove_stale
+    from charrnn.storage.run_directory import RunLock, name_of_text, new_run
+
+    resume = given.get("resume")
+    output = OutputSettings(**OutputSettings.part_of(given))
+    if world is not None and not world.is_first:
+        yield Path(world.from_first(None))
+        return
+    if resume is not None:
+        held: Any = RunLock(resume)
+    else:
+        name = output.name or name_of_text(given["texts"][0])
+        held = new_run(output.out, name, is_chosen=output.name is not None)
+    with held as found, nullcontext():
+        directory = resume if resume is not None else found
+        remove_stale(directory)
+        if world is not None:
+            world.from_first(str(directory))
+        yield directory
 
 
-def _new_directory(out: Path, name: str | None, files: list[str]) -> Path:
-    """``out``/name, or the first of name-2, name-3, ... that no run has taken when the name was not asked for."""
-    from charrnn.errors import OutputError
-    from charrnn.storage.run_lock import checked_name, is_taken
+def _read_start(given: Mapping[str, Any], directory: Path) -> "tuple[Checkpoint | None, ModelFile | None]":
+    """The state to go on from, or the model to start from, where either was asked for."""
+    if "resume" in given:
+        from charrnn.training.checkpoint import TRAINING_NAME, read_checkpoint
 
-    if name is not None:
-        directory = out / checked_name(name)
-        if is_taken(directory):
-            raise OutputError(
-                f"{directory} already holds a run; give another --name, go on with --resume {directory}, or remove it"
-            )
-        return directory
-    stem = Path(files[0]).resolve().stem if files[0] != "-" else "stdin"
-    base = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem).strip(".-") or "run"
-    directory, number = out / base, 2
-    while is_taken(directory):
-        directory, number = out / f"{base}-{number}", number + 1
-    return directory
+        return read_checkpoint(directory / TRAINING_NAME), None
+    if "init_from" in given:
+        from charrnn.storage.model_file import read_model
+
+        return None, read_model(given["init_from"])
+    return None, None
 
 
-def _opening(
+def _machine(given: Mapping[str, Any], checkpoint: "Checkpoint | None") -> MachineSettings:
+    from charrnn.training.device import as_before
+
+    machine = MachineSettings(**MachineSettings.part_of(given))
+    return machine if checkpoint is None else as_before(machine, checkpoint.computed_by)
+
+
+def _prepared(
+    given: Mapping[str, Any],
+    checkpoint: "Checkpoint | None",
+    source: "ModelFile | None",
+    machine: MachineSettings,
+    *,
+    num_processes: int,
+) -> "Prepared":
+    from charrnn.training.device import has_gpu
+    from charrnn.training.preparation import prepare, prepare_resume
+
+    text = TextSettings.part_of(given)
+    if checkpoint is not None:
+        return prepare_resume(checkpoint, text)
+    return prepare(
+        text,
+        on_gpu=has_gpu(machine.device),
+        model=ModelSettings.part_of(given),
+        training=TrainingSettings.part_of(given),
+        init_from=source,
+        num_processes=num_processes,
+    )
+
+
+def _write_config(directory: Path, prepared: "Prepared", given: Mapping[str, Any]) -> None:
+    """Keeps the settings in effect with the run, as a file that ``--config`` takes."""
+    from charrnn.files import write_atomically
+    from charrnn.storage.run_directory import CONFIG_NAME
+
+    task = prepared.task
+    effective = {**task.source.to_json(), **task.training.to_json(), **task.model.to_json()}
+    if task.model.input == "one-hot":
+        del effective["embedding_size"]
+    effective |= {**MachineSettings.part_of(given), **StartSettings.part_of(given)}
+    known = {name: value for name, value in effective.items() if not _SETTINGS[name].is_internal and value != []}
+    write_atomically(directory / CONFIG_NAME, write_config(known))
+
+
+def _say_opening(
     prepared: "Prepared",
     placement: "Placement",
     directory: Path,
-    checkpoint: Any,  # noqa: ANN401
+    checkpoint: "Checkpoint | None",
     *,
     num_processes: int,
-) -> list[str]:
+) -> None:
     """What is about to happen, in a few lines."""
-    task = prepared.task
-    shape, recipe, corpus = task.model, task.training, task.corpus
-    names = ", ".join(corpus["names"][:3]) + (" ..." if len(corpus["names"]) > 3 else "")
-    unit = "bytes" if task.vocab.level == "byte" else "characters"
-    num_learned, num_held_out = len(task.train_ids), len(task.held_out_ids)
-    sizes = f"{num_learned:,} {unit} to learn from, {num_held_out:,} held out, {task.vocab.size} different"
-    steps = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
-    noise = f"dropout {shape.dropout:.2g} (recurrent weights {shape.weight_dropout:.2g}), seed {recipe.seed}"
-    shared = f", shared by {num_processes} processes" if num_processes > 1 else ""
-    machine = f"{placement.device.type}, {placement.signature()['precision']}, {placement.num_threads} threads{shared}"
-    lines = [
-        f"text:  {names}: {sizes}",
-        f"model: {describe(shape)}: {shape.num_parameters:,} weights; {prepared.reason}",
-        f"train: {steps}, {noise}; on {machine}",
-        f"run:   {directory}",
-    ]
-    lines += [f"note:  {note}" for note in prepared.notes]
-    if placement.note:
-        lines.append(f"note:  {placement.note}")
-    if checkpoint is not None:
-        lines.append(f"note:  going on from step {checkpoint.step}")
-        signature = placement.signature() | {"num_processes": num_processes}
-        changed = {key for key, value in signature.items() if checkpoint.computed_by.get(key) != value}
-        if changed:
-            lines.append(
-                f"note:  not bit for bit as if it had never stopped: {', '.join(sorted(changed))} "
-                f"{'differs' if len(changed) == 1 else 'differ'} from the machine it began on"
-            )
-    return lines
+    from charrnn.reports.opening import opening_lines
+    from charrnn.reports.terminal import say
+
+    for line in opening_lines(prepared, placement, directory, checkpoint, num_processes=num_processes):
+        say(line)
 
 
-def describe(shape: ModelSettings) -> str:
-    """A model's shape in a few words.
-
-    >>> from charrnn.models.settings import ModelSettings
-    >>> describe(ModelSettings(vocab_size=65))
-    'LSTM 1x256, one-hot input'
-    """
-    kind = {"rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU"}[shape.cell]
-    kind += " (reset before)" if shape.reset == "before" else ""
-    size = f" of {shape.embedding_size}" if shape.input == "embedding" else " input"
-    return f"{kind} {shape.num_layers}x{shape.hidden_size}, {shape.input}{size}{'' if shape.bias else ', no bias'}"
-
-
-def _follow(trainer: Any, request: Any, *, quiet: bool, sample: bool) -> "event.Finished":  # noqa: ANN401
+def _follow(run: "Run", request: "StopRequest", *, quiet: bool, sample: bool) -> "event.Finished":
     from charrnn.reports.progress import report_to
     from charrnn.training import event
 
     finished: event.Finished | None = None
     with report_to(sys.stderr, quiet=quiet, sample=_short_sample if sample else None) as report:
-        for happened in trainer.run(request):
+        for happened in run.events(request):
             report.show(happened)
             if isinstance(happened, event.Finished):
                 finished = happened
@@ -462,20 +324,18 @@ def _follow(trainer: Any, request: Any, *, quiet: bool, sample: bool) -> "event.
 
 def _short_sample(evaluated: "event.Evaluated") -> str:
     """A few lines by the model as it is now, always from the same seed so that progress shows."""
-    from charrnn.inference.engine import open_engine
     from charrnn.inference.language_model import LanguageModel
 
-    file = evaluated.model
-    engine = open_engine(file.settings, file.weights, num_threads=1)
-    model = LanguageModel(file.settings, file.vocab, engine=engine)
-    return model.sample(length=160, temperature=0.8, seed=0)[0]
+    return LanguageModel(evaluated.model, num_threads=1).sample(length=160, temperature=0.8, seed=0)[0]
 
 
-def _conclude(finished: "event.Finished", directory: Path, shape: ModelSettings, *, quiet: bool, as_json: bool) -> None:
+def _conclude(finished: "event.Finished", directory: Path, prepared: "Prepared", output: OutputSettings) -> None:
     from charrnn.reports.summary import run_summary
     from charrnn.reports.terminal import write_result
 
-    if as_json:
+    shape, level = prepared.task.model, prepared.task.vocab.level
+
+    if output.json:
         result = {
             "run": str(directory),
             "model": str(directory / "model.safetensors"),
@@ -483,12 +343,12 @@ def _conclude(finished: "event.Finished", directory: Path, shape: ModelSettings,
             "step": finished.step,
             "best_step": finished.best_step,
             "seconds": round(finished.seconds, 1),
-            "shape": describe(shape),
+            "shape": shape.title,
             "num_parameters": shape.num_parameters,
             **finished.best.to_json(),
         }
         write_result(json.dumps(result) + "\n")
-    elif quiet:
+    elif output.quiet:
         write_result(f"{directory / 'model.safetensors'}\n")
     else:
-        write_result(run_summary(finished, directory, describe(shape), num_parameters=shape.num_parameters))
+        write_result(run_summary(finished, directory, shape, level=level))

@@ -1,12 +1,18 @@
-"""``charrnn verify``: whether the files of a run are whole."""
+"""``charrnn verify``: whether everything is there that should be, and whole."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.errors import CharRNNError, ExitCode, InputError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from charrnn.storage.model_file import ModelFile
+    from charrnn.training.checkpoint import Checkpoint
+
+_Row = list[str]
 
 
 def verify(
@@ -15,64 +21,100 @@ def verify(
         typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
     ],
 ) -> None:
-    """Read every byte of a run's files and say whether each is whole. Exit code 3 if one is not.
+    """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
-    is finite. A torn last line of the history is no damage: the next run drops it.
+    is finite, and model and training state are of one run. A torn last line of the history is no damage: the next run
+    drops it.
 
     \b
     Examples:
       charrnn verify checkpoints/shakespeare
       charrnn verify model.safetensors
     """
-    from charrnn.errors import ExitCode, InputError
     from charrnn.reports.terminal import write_table
-    from charrnn.storage.metrics import METRICS_NAME
-    from charrnn.storage.model_file import MODEL_NAME
-    from charrnn.storage.training_file import TRAINING_NAME
 
-    checks: list[tuple[Path, Callable[[Path], str]]] = [(run, _check_model)]
-    try:
-        is_run = run.is_dir()
-    except OSError:
-        is_run = False
-    if is_run:
-        known = ((MODEL_NAME, _check_model), (TRAINING_NAME, _check_training), (METRICS_NAME, _check_history))
-        checks = [(run / name, check) for name, check in known if (run / name).exists()]
-        if not checks:
-            raise InputError(f"{str(run)!r} holds no run; name a directory that charrnn train wrote")
-    rows, are_whole = [], True
-    for path, check in checks:
-        try:
-            rows.append([str(path), "whole", check(path)])
-        except InputError as error:
-            are_whole = False
-            rows.append([str(path), "NOT WHOLE", str(error)])
+    rows = _check_run(run) if _is_directory(run) else [_checked(run, lambda: _of_model(_model(run)))]
     write_table(["", "", ""], rows, align="lll")
-    if not are_whole:
+    if any(row[1] != "whole" for row in rows):
         raise typer.Exit(ExitCode.INPUT)
 
 
-def _check_model(path: Path) -> str:
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _check_run(run: Path) -> list[_Row]:
+    from charrnn.storage.metrics import METRICS_NAME
+    from charrnn.storage.model_file import MODEL_NAME
+    from charrnn.storage.run_directory import CONFIG_NAME
+    from charrnn.storage.training_file import TRAINING_NAME
+
+    model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
+    history_path, config_path = run / METRICS_NAME, run / CONFIG_NAME
+    if not model_path.exists() and not training_path.exists():
+        raise InputError(f"{str(run)!r} holds no run; name a directory that charrnn train wrote")
+    checkpoint: Checkpoint | None = None
+
+    def training() -> str:
+        nonlocal checkpoint
+        from charrnn.training.checkpoint import read_checkpoint
+
+        checkpoint = read_checkpoint(training_path)
+        planned = "" if checkpoint.num_steps is None else f" of {checkpoint.num_steps:,}"
+        return f"step {checkpoint.step:,}{planned}"
+
+    def model() -> str:
+        found = _model(model_path)
+        if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
+            raise InputError("it is of another run than the training state beside it")
+        return _of_model(found)
+
+    def history() -> str:
+        from charrnn.storage.metrics import read_metrics
+
+        num_lines = len(read_metrics(history_path))
+        return f"{num_lines} line{'' if num_lines == 1 else 's'}"
+
+    rows = [_checked(training_path, training, missing="the run cannot be resumed")]
+    is_evaluated = checkpoint is None or checkpoint.best is not None
+    if model_path.exists() or is_evaluated:
+        rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
+    if history_path.exists() or is_evaluated:
+        rows.append(_checked(history_path, history, missing="the history of the losses is lost"))
+    if config_path.exists():
+        rows.append(_checked(config_path, lambda: _of_config(config_path)))
+    return rows
+
+
+def _checked(path: Path, check: Callable[[], str], *, missing: str = "") -> _Row:
+    """A row of the table: file, verdict, and what is known of it or wrong with it."""
+    if missing and not path.exists():
+        return [str(path), "MISSING", missing]
+    try:
+        return [str(path), "whole", check()]
+    except CharRNNError as error:
+        return [str(path), "NOT WHOLE", str(error)]
+
+
+def _model(path: Path) -> "ModelFile":
     from charrnn.storage.model_file import read_model
 
-    model = read_model(path)
+    return read_model(path)
+
+
+def _of_model(model: "ModelFile") -> str:
     score = model.facts.get("held_out")
     nats = score.get("nats_per_char") if isinstance(score, dict) else None
-    known = f", held-out {nats:.4f} nats/char" if isinstance(nats, float) else ""
-    return f"{model.settings.num_parameters:,} weights, {model.vocab.size} symbols{known}"
+    claimed = f", which claims a held-out loss of {nats:.4f} nats/char" if isinstance(nats, float) else ""
+    return f"{model.settings.num_parameters:,} weights, {model.vocab.size} symbols{claimed}"
 
 
-def _check_training(path: Path) -> str:
-    from charrnn.training.checkpoint import read_checkpoint
+def _of_config(path: Path) -> str:
+    from charrnn.cli.options import read_config
+    from charrnn.cli.train import GROUPS
 
-    checkpoint = read_checkpoint(path)
-    planned = "" if checkpoint.num_steps is None else f" of {checkpoint.num_steps:,}"
-    return f"step {checkpoint.step:,}{planned}"
-
-
-def _check_history(path: Path) -> str:
-    from charrnn.storage.metrics import read_metrics
-
-    num_lines = len(read_metrics(path))
-    return f"{num_lines} line{'' if num_lines == 1 else 's'}"
+    return f"{len(read_config(path, *GROUPS))} settings"

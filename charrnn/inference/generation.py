@@ -7,17 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import SettingsError
-from charrnn.inference.engine import Engine, State
-from charrnn.inference.sampling import SamplingSettings
+from charrnn.inference.settings import GenerationSettings
+from charrnn.models.predictor import Predictor
 from charrnn.text.utf8 import START, TRANSITIONS
 from charrnn.text.vocab import Vocab
 
-DEFAULT_LENGTH = 1000
-
-_MAX_LENGTH = 10**12
-_MAX_SAMPLES = 100_000
-_MAX_SEED = 2**63 - 1
 _DRAWS_AT_ONCE = 1 << 14  # draws of all streams together between two looks at the text
 _STEPS_AT_ONCE = 512  # a few milliseconds of one stream: text appears smoothly
 
@@ -46,63 +40,40 @@ def start_text(vocab: Vocab) -> str:
 
 
 def generate(
-    engine: Engine,
-    vocab: Vocab,
-    *,
-    prompt: str = "",
-    length: int = DEFAULT_LENGTH,
-    sampling: SamplingSettings | None = None,
-    seed: int = 0,
-    num_samples: int = 1,
-    stop: str | None = None,
+    predictor: Predictor, vocab: Vocab, settings: GenerationSettings | None = None, *, prompt: str = ""
 ) -> Iterator[Chunk]:
     """Continuations of a prompt, in chunks as they are made: the first after one symbol, then longer ones.
 
     Each sample draws from a random sequence fixed by the seed and the sample's index alone: sample i is the
-    same text whatever num_samples, on the same machine and engine. The arguments are checked before the first
+    same text whatever num_samples, on the same machine and predictor. The prompt is checked before the first
     chunk is asked for.
 
     Args:
-        engine: the model.
+        predictor: what writes.
         vocab: its vocabulary. Where symbols are bytes, bytes that cannot continue UTF-8 are never drawn.
+        settings: how much is written and how symbols are drawn; none: the defaults.
         prompt: text to continue, which the chunks do not repeat; "" stands for ``start_text(vocab)``.
-        length: characters a sample, also where symbols are bytes: the last character is always whole.
-        sampling: how symbols are drawn; none: from the model's own probabilities.
-        seed: from 0 to 2**63 - 1.
-        num_samples: texts made side by side as one batch.
-        stop: a text that ends a sample; it is the last thing the sample holds. It is looked for in what is
-            drawn, not in the prompt.
 
     Returns:
         Chunks; those of one sample in order, the last of each with ``ended`` set.
 
     Raises:
-        InputError: the prompt has characters that the vocabulary lacks; all are named.
-        SettingsError: a number is out of range, or the stop text is empty.
+        UnknownCharacterError: the prompt has characters that the vocabulary lacks; all are named.
     """
-    for name, value, low, high in (
-        ("length", length, 0, _MAX_LENGTH),
-        ("num_samples", num_samples, 1, _MAX_SAMPLES),
-        ("seed", seed, 0, _MAX_SEED),
-    ):
-        if type(value) is not int or not low <= value <= high:
-            raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high:,}")
-    if stop == "":
-        raise SettingsError("the stop text is empty; give at least one character, or leave it out")
     ids = vocab.encode(prompt or start_text(vocab))
-    return _chunks(engine, vocab, ids, length, sampling or SamplingSettings(), seed, num_samples, stop)
+    return _chunks(predictor, vocab, ids, settings or GenerationSettings())
 
 
 class _Sample:
     """One text in the making: its random sequence, its unfinished character, its end."""
 
-    def __init__(self, index: int, *, vocab: Vocab, length: int, seed: int, stop: str | None) -> None:
+    def __init__(self, index: int, *, vocab: Vocab, settings: GenerationSettings) -> None:
         self.index = index
-        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index,))))
-        self.remaining = length
+        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(settings.seed, spawn_key=(index,))))
+        self.remaining = settings.length
         self._vocab = vocab
         self._decoder = codecs.getincrementaldecoder("utf-8")() if vocab.level == "byte" else None
-        self._stop = stop
+        self._stop = settings.stop
         self._tail = ""  # the last len(stop) - 1 characters, where a stop text may have begun
 
     def take(self, ids: NDArray[Any]) -> Chunk:
@@ -125,28 +96,21 @@ class _Sample:
 
 
 def _chunks(
-    engine: Engine,
-    vocab: Vocab,
-    prompt_ids: NDArray[Any],
-    length: int,
-    sampling: SamplingSettings,
-    seed: int,
-    num_samples: int,
-    stop: str | None,
+    predictor: Predictor, vocab: Vocab, prompt_ids: NDArray[Any], settings: GenerationSettings
 ) -> Iterator[Chunk]:
-    samples = [_Sample(index, vocab=vocab, length=length, seed=seed, stop=stop) for index in range(num_samples)]
-    if length == 0:
+    samples = [_Sample(index, vocab=vocab, settings=settings) for index in range(settings.num_samples)]
+    if settings.length == 0:
         for sample in samples:
             yield Chunk(sample.index, "", "length")
         return
-    ids, state = _read(engine, prompt_ids, num_samples)
-    marks = np.full(num_samples, START, TRANSITIONS.dtype) if vocab.level == "byte" else None
+    ids, state = _read(predictor, prompt_ids, len(samples))
+    marks = np.full(len(samples), START, TRANSITIONS.dtype) if vocab.level == "byte" else None
     num_steps = 1
     while samples:
         # The state of a stream that ended is dropped, so that the others get the whole machine.
         num_steps = min(num_steps, max(1, _DRAWS_AT_ONCE // len(samples)), _most_draws(samples, vocab))
         uniforms = np.stack([sample.random.random(num_steps) for sample in samples], axis=1)
-        drawn, state, marks = engine.generate(ids, state, uniforms=uniforms, sampling=sampling, marks=marks)
+        drawn, state, marks = predictor.generate(ids, state, uniforms=uniforms, sampling=settings, marks=marks)
         ids = drawn[-1]
         going = []
         for column, sample in enumerate(samples):
@@ -167,10 +131,10 @@ def _most_draws(samples: list[_Sample], vocab: Vocab) -> int:
     return max(sample.remaining for sample in samples) * (4 if vocab.level == "byte" else 1)
 
 
-def _read(engine: Engine, prompt_ids: NDArray[Any], num_samples: int) -> tuple[NDArray[Any], State]:
+def _read(predictor: Predictor, prompt_ids: NDArray[Any], num_samples: int) -> tuple[NDArray[Any], Any]:
     """The prompt's last symbol and the state before it, once for each sample."""
-    state = engine.zero_state(1)
+    state = predictor.zero_state(1)
     if len(prompt_ids) > 1:
-        _, state = engine.score(prompt_ids[:-1, None], prompt_ids[1:, None], state)
+        _, state = predictor.score(prompt_ids[:-1, None], prompt_ids[1:, None], state)
     streams = np.zeros(num_samples, np.intp)
     return prompt_ids[-1:].astype(np.intp)[streams], state.of_streams(streams)

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.inference.engine import Engine, open_engine
-from charrnn.inference.generation import DEFAULT_LENGTH, generate
-from charrnn.inference.sampling import SamplingSettings
+from charrnn.inference.generation import generate
 from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
-from charrnn.models.settings import ModelSettings
-from charrnn.storage.model_file import read_model
-from charrnn.text.vocab import Vocab
+from charrnn.inference.settings import GenerationSettings
+from charrnn.models.open import open_network
+from charrnn.storage.model_file import ModelFile, read_model
 from charrnn.units import Score
 
 
@@ -25,90 +23,44 @@ class LanguageModel:
         print(model.sample("KING", length=300, seed=1)[0])
         print(model.score("To be, or not to be").bits_per_char)
 
+    Args:
+        file: the model as it is stored.
+        num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
+
     Attributes:
         settings: shape of the model.
         vocab: the symbols it knows.
         facts: what its file says of how it was made.
-        engine: what computes; see ``charrnn.inference.engine``.
+        predictor: what computes; see ``charrnn.models.predictor``.
     """
 
-    def __init__(
-        self, settings: ModelSettings, vocab: Vocab, *, engine: Engine, facts: Mapping[str, Any] | None = None
-    ) -> None:
-        self.settings = settings
-        self.vocab = vocab
-        self.engine = engine
-        self.facts: Mapping[str, Any] = facts or {}
+    def __init__(self, file: ModelFile, *, num_threads: int | None = None) -> None:
+        self.settings = file.settings
+        self.vocab = file.vocab
+        self.facts: Mapping[str, Any] = file.facts
+        self.predictor = open_network(file.settings, file.weights, num_threads=num_threads)
 
-    def sample(
-        self,
-        prompt: str = "",
-        *,
-        length: int = DEFAULT_LENGTH,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        seed: int | None = None,
-        num_samples: int = 1,
-        stop: str | None = None,
-    ) -> list[str]:
+    def sample(self, prompt: str = "", **settings: Any) -> list[str]:  # noqa: ANN401 - each of its own type
         """New texts that continue the prompt, which they do not repeat.
 
         Args:
             prompt: characters of the model's vocabulary; none: the text begins after a line's end.
-            length: characters a text.
-            temperature: 0 (always the most probable) to 100; 1 is the model as trained.
-            top_k: draw from the k most probable symbols only; 0 is off.
-            top_p: draw from the fewest most probable symbols that reach this probability; 1 is off.
-            min_p: draw from symbols at least this share as probable as the most probable; 0 is off.
-            seed: the same seed gives the same texts; none takes a new one each time.
-            num_samples: how many texts; text i is the same whatever their number.
-            stop: a text that ends a sample, and is the last thing in it.
+            settings: any of ``GenerationSettings`` by name, such as length, temperature, num_samples; without a seed
+                each call gives other texts.
 
         Raises:
-            InputError: the prompt has characters that the vocabulary lacks.
+            UnknownCharacterError: the prompt has characters that the vocabulary lacks.
             SettingsError: a value is out of range.
         """
-        sampling = SamplingSettings(temperature, top_k, top_p, min_p)
-        chunks = generate(
-            self.engine,
-            self.vocab,
-            prompt=prompt,
-            length=length,
-            sampling=sampling,
-            seed=new_seed() if seed is None else seed,
-            num_samples=num_samples,
-            stop=stop,
-        )
-        texts: list[list[str]] = [[] for _ in range(num_samples)]
-        for chunk in chunks:
+        chosen = _with_seed(settings)
+        texts: list[list[str]] = [[] for _ in range(chosen.num_samples)]
+        for chunk in generate(self.predictor, self.vocab, chosen, prompt=prompt):
             texts[chunk.sample].append(chunk.text)
         return ["".join(parts) for parts in texts]
 
-    def stream(
-        self,
-        prompt: str = "",
-        *,
-        length: int = DEFAULT_LENGTH,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        seed: int | None = None,
-        stop: str | None = None,
-    ) -> Iterator[str]:
+    def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:  # noqa: ANN401 - each of its own type
         """One new text piece by piece, as it is made; arguments as in ``sample``."""
-        sampling = SamplingSettings(temperature, top_k, top_p, min_p)
-        chunks = generate(
-            self.engine,
-            self.vocab,
-            prompt=prompt,
-            length=length,
-            sampling=sampling,
-            seed=new_seed() if seed is None else seed,
-            stop=stop,
-        )
+        chunks = generate(self.predictor, self.vocab, _with_seed({**settings, "num_samples": 1}), prompt=prompt)
         return (chunk.text for chunk in chunks if chunk.text)
 
     def score(self, text: str) -> Score:
@@ -120,7 +72,7 @@ class LanguageModel:
         Raises:
             UnknownCharacterError: the text has a character that the vocabulary lacks.
         """
-        return score_ids(self.engine, self.vocab.encode(text), vocab=self.vocab)
+        return score_ids(self.predictor, self.vocab.encode(text), vocab=self.vocab)
 
     def score_lines(self, texts: Sequence[str]) -> list[Score]:
         """Each text by itself, as a line that follows a line's end: N characters give N predictions.
@@ -133,7 +85,7 @@ class LanguageModel:
         """
         if "\n" not in self.vocab:
             texts = [text.removesuffix("\n") for text in texts]
-        return score_lines(self.engine, [self.vocab.encode(text) for text in texts], vocab=self.vocab)
+        return score_lines(self.predictor, [self.vocab.encode(text) for text in texts], vocab=self.vocab)
 
     def rank(self, texts: Sequence[str]) -> list[str]:
         """The texts from the most probable to the least, each as a whole line that follows a line's end."""
@@ -143,7 +95,7 @@ class LanguageModel:
     def surprisals(self, text: str) -> NDArray[np.float64]:
         """-ln p of each character but the first (num_chars - 1,), in nats; several bytes give their sum."""
         ids = self.vocab.encode(text)
-        parts = [nats for nats, _ in iterate_nats(self.engine, ids)]
+        parts = [nats for nats, _ in iterate_nats(self.predictor, ids)]
         nats = np.concatenate([np.zeros(1), *parts])[: len(ids)]  # the first symbol is given: no surprise
         if self.vocab.level == "byte":
             first_bytes = np.flatnonzero((ids & 0xC0) != 0x80)
@@ -166,6 +118,9 @@ def load(path: str | Path, *, num_threads: int | None = None) -> LanguageModel:
     Raises:
         InputError: there is no such file, or it is no whole model.
     """
-    model = read_model(path)
-    engine = open_engine(model.settings, model.weights, num_threads=num_threads)
-    return LanguageModel(model.settings, model.vocab, engine=engine, facts=model.facts)
+    return LanguageModel(read_model(path), num_threads=num_threads)
+
+
+def _with_seed(settings: Mapping[str, Any]) -> GenerationSettings:
+    given = {name: value for name, value in settings.items() if not (name == "seed" and value is None)}
+    return GenerationSettings(**{"seed": new_seed(), **given})

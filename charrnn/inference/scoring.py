@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import InputError, SettingsError
-from charrnn.inference.engine import Engine
+from charrnn.errors import NonFiniteError, SettingsError
+from charrnn.inference.settings import MAX_STREAMS
+from charrnn.models.predictor import Predictor
 from charrnn.text.vocab import Vocab
 from charrnn.units import ZERO_SCORE, Score
 
@@ -28,9 +29,9 @@ Array = NDArray[Any]
 
 WINDOW = 1024
 WARM_UP = 512
-MAX_STREAMS = 65_536
 
 _STREAMS_AT_ONCE = 64
+_SYMBOLS_AT_ONCE = 1 << 15  # of all streams between two looks at signals: about a second of a large model
 
 
 class _Stretch(NamedTuple):
@@ -48,6 +49,11 @@ class _Tally:
         self._squares: list[float] = []
         self._counts = np.zeros(3, np.int64)  # predictions, characters, bytes
 
+    def add_given(self, ids: Array) -> None:
+        """Counts the first character where its first byte is given and the others are predicted."""
+        is_begun = self._vocab.level == "byte" and len(ids) > 1 and ids[0] >= 0xC0 and ids[1] & 0xC0 == 0x80
+        self._counts[1] += int(is_begun)
+
     def add(self, nats: Array, targets: Array) -> None:
         self._nats.append(math.fsum(nats.tolist()))
         self._squares.append(math.fsum((nats * nats).tolist()))
@@ -55,7 +61,7 @@ class _Tally:
 
     def score(self) -> Score:
         if not math.isfinite(math.fsum(self._squares)):
-            raise InputError("the model gives probabilities that are not numbers above 0; it cannot score a text")
+            raise NonFiniteError
         num_predictions, num_chars, num_bytes = self._counts.tolist()
         return Score(
             nats=math.fsum(self._nats),
@@ -66,33 +72,34 @@ class _Tally:
         )
 
 
-def score_ids(engine: Engine, ids: Array, *, vocab: Vocab, window: int = WINDOW) -> Score:
+def score_ids(predictor: Predictor, ids: Array, *, vocab: Vocab, window: int = WINDOW) -> Score:
     """The exact score: state carried from the first symbol to the last, N symbols giving N - 1 predictions.
 
     Args:
-        engine: the model.
+        predictor: what is scored.
         ids: (N,) symbols; the first is given, not predicted.
         vocab: their vocabulary.
         window: symbols taken at once, which bounds the memory and changes no result.
     """
     tally = _Tally(vocab)
-    for nats, targets in iterate_nats(engine, ids, window=window):
+    tally.add_given(ids)
+    for nats, targets in iterate_nats(predictor, ids, window=window):
         tally.add(nats, targets)
     return tally.score()
 
 
-def iterate_nats(engine: Engine, ids: Array, *, window: int = WINDOW) -> Iterator[tuple[Array, Array]]:
+def iterate_nats(predictor: Predictor, ids: Array, *, window: int = WINDOW) -> Iterator[tuple[Array, Array]]:
     """-ln p of every symbol but the first, in turn: pairs of nats (T,) float64 and symbols (T,) predicted."""
     _require_whole("window", window)
-    state = engine.zero_state(1)
+    state = predictor.zero_state(1)
     for begin in range(0, len(ids) - 1, window):
         end = min(begin + window, len(ids) - 1)
         targets = np.asarray(ids[begin + 1 : end + 1])
-        nats, state = engine.score(np.asarray(ids[begin:end])[:, None], targets[:, None], state)
+        nats, state = predictor.score(np.asarray(ids[begin:end])[:, None], targets[:, None], state)
         yield nats[:, 0], targets
 
 
-def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> Score:
+def score_windowed(predictor: Predictor, ids: Array, *, vocab: Vocab, window: int) -> Score:
     """The score with the memory cut every ``window`` predictions, as for models of a fixed context.
 
     Window k reads ``ids[k*window : (k+1)*window]`` from the zero state and predicts the symbols one to the
@@ -100,7 +107,7 @@ def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> 
     nanoGPT reports.
 
     Args:
-        engine: the model.
+        predictor: what is scored.
         ids: (N,) symbols.
         vocab: their vocabulary.
         window: predictions from each zero state.
@@ -109,13 +116,14 @@ def score_windowed(engine: Engine, ids: Array, *, vocab: Vocab, window: int) -> 
     last = len(ids) - 1
     stretches = (_Stretch(begin, begin + 1, min(begin + window, last) + 1) for begin in range(0, last, window))
     tally = _Tally(vocab)
+    tally.add_given(ids)
     for group in _groups(stretches, size=4 * _STREAMS_AT_ONCE):
-        for part in _score_stretches(engine, ids, group):
+        for part in _score_stretches(predictor, ids, group):
             tally.add(*part)
     return tally.score()
 
 
-def score_streams(engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int, warm_up: int = WARM_UP) -> Score:
+def score_streams(predictor: Predictor, ids: Array, *, vocab: Vocab, num_streams: int, warm_up: int = WARM_UP) -> Score:
     """The score of one long text, read as several streams side by side: faster, and approximate.
 
     All N - 1 predictions are made once. A stream but the first begins ``warm_up`` symbols before its first
@@ -123,7 +131,7 @@ def score_streams(engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int,
     little or nothing.
 
     Args:
-        engine: the model.
+        predictor: what is scored.
         ids: (N,) symbols.
         vocab: their vocabulary.
         num_streams: equal parts of the text.
@@ -134,12 +142,13 @@ def score_streams(engine: Engine, ids: Array, *, vocab: Vocab, num_streams: int,
     edges = (1 + num_predictions * part // num_streams for part in range(num_streams + 1))
     stretches = [_Stretch(max(0, first - 1 - warm_up), first, end) for first, end in pairwise(edges) if first < end]
     tally = _Tally(vocab)
-    for part in _score_stretches(engine, ids, stretches):
+    tally.add_given(ids)
+    for part in _score_stretches(predictor, ids, stretches):
         tally.add(*part)
     return tally.score()
 
 
-def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list[Score]:
+def score_lines(predictor: Predictor, lines: Sequence[Array], *, vocab: Vocab) -> list[Score]:
     """Each line by itself, as what follows a line's end: scores that rank sentences.
 
     A newline is read from the zero state before each line, so that a line's N symbols get N predictions, its
@@ -147,7 +156,7 @@ def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list
     given.
 
     Args:
-        engine: the model.
+        predictor: what is scored.
         lines: symbols (N,) of each line.
         vocab: their vocabulary.
     """
@@ -163,7 +172,7 @@ def score_lines(engine: Engine, lines: Sequence[Array], *, vocab: Vocab) -> list
             stretches.append(_Stretch(at, at + 1, at + len(piece)))
             at += len(piece)
         tallies = [_Tally(vocab) for _ in chosen]
-        for column, nats, targets in _score_columns(engine, np.concatenate(pieces), stretches):
+        for column, nats, targets in _score_columns(predictor, np.concatenate(pieces), stretches):
             tallies[column].add(nats, targets)
         for i, tally in zip(chosen, tallies, strict=True):
             scores[i] = tally.score()
@@ -181,23 +190,26 @@ def _groups(items: Any, *, size: int) -> Iterator[list[Any]]:  # noqa: ANN401 - 
         yield group
 
 
-def _score_stretches(engine: Engine, ids: Array, stretches: Sequence[_Stretch]) -> Iterator[tuple[Array, Array]]:
-    for _, nats, targets in _score_columns(engine, ids, stretches):
+def _score_stretches(predictor: Predictor, ids: Array, stretches: Sequence[_Stretch]) -> Iterator[tuple[Array, Array]]:
+    for _, nats, targets in _score_columns(predictor, ids, stretches):
         yield nats, targets
 
 
-def _score_columns(engine: Engine, ids: Array, stretches: Sequence[_Stretch]) -> Iterator[tuple[int, Array, Array]]:
+def _score_columns(
+    predictor: Predictor, ids: Array, stretches: Sequence[_Stretch]
+) -> Iterator[tuple[int, Array, Array]]:
     """Stretches side by side, window by window: (stretch, nats, symbols predicted) of what counts."""
-    state = engine.zero_state(len(stretches))
+    state = predictor.zero_state(len(stretches))
     most = max((s.end - 1 - s.start for s in stretches), default=0)
-    for begin in range(0, most, WINDOW):
-        length = min(WINDOW, most - begin)
+    window = max(1, min(WINDOW, _SYMBOLS_AT_ONCE // max(1, len(stretches))))
+    for begin in range(0, most, window):
+        length = min(window, most - begin)
         # A stretch that ended reads zeros to the end of the batch; nothing there counts.
         block = np.zeros((length + 1, len(stretches)), ids.dtype)
         for column, s in enumerate(stretches):
             taken = ids[s.start + begin : max(s.start + begin, min(s.start + begin + length + 1, s.end))]
             block[: len(taken), column] = taken
-        nats, state = engine.score(block[:-1], block[1:], state)
+        nats, state = predictor.score(block[:-1], block[1:], state)
         for column, s in enumerate(stretches):
             low = max(s.first - 1 - s.start - begin, 0)
             high = min(s.end - 1 - s.start - begin, length)

@@ -15,8 +15,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
-from charrnn.inference.engine import open_engine
 from charrnn.inference.scoring import score_streams
+from charrnn.models.open import open_network
 from charrnn.models.settings import ModelSettings
 from charrnn.text.vocab import Vocab
 
@@ -57,9 +57,9 @@ def fit_temperature(settings: ModelSettings, weights: Mapping[str, Array], ids: 
         raise InputError("the text to fit the temperature on needs at least two symbols that the model knows")
 
     def nats(log_temperature: float) -> float:
-        engine = open_engine(settings, with_temperature(weights, math.exp(log_temperature)))
+        predictor = open_network(settings, with_temperature(weights, math.exp(log_temperature)))
         num_streams = max(1, min(_NUM_STREAMS, len(ids) // 1024))
-        return score_streams(engine, ids, vocab=vocab, num_streams=num_streams).nats
+        return score_streams(predictor, ids, vocab=vocab, num_streams=num_streams).nats
 
     low, high = math.log(LOWEST), math.log(HIGHEST)
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)

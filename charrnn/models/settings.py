@@ -1,81 +1,78 @@
-"""The shape of a model: what its weights are called and how large each is. Knows no torch."""
+"""The shape of a model, and how symbols are drawn from it. Knows neither torch nor numpy."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, get_args
+from typing import Any
 
-from charrnn.errors import SettingsError
+from charrnn.fields import Settings, setting
+from charrnn.models.cells import CELLS, Cell, State
 
-Cell = Literal["rnn", "lstm", "gru"]
-Input = Literal["one-hot", "embedding"]
-Reset = Literal["after", "before"]
-
-NUM_GATES: dict[str, int] = {"rnn": 1, "lstm": 4, "gru": 3}
-
-_RANGES = {
-    "vocab_size": (1, 0x110000),
-    "num_layers": (1, 64),
-    "hidden_size": (1, 65_536),
-    "embedding_size": (1, 65_536),
-}
+_PANEL = "Model"
+CHOSEN = "chosen to suit text, time and device"
+_MAX_SYMBOLS = 0x110000  # of Unicode
 
 
-@dataclass(frozen=True)
-class ModelSettings:
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(Settings):
     """Everything that fixes a model's function but its weights.
 
     Attributes:
         vocab_size: V, number of symbols.
-        cell: "rnn" (tanh), "lstm" or "gru".
+        cell: a name in ``cells.CELLS``.
         num_layers: L, recurrent layers; each reads the outputs of the one below.
-        hidden_size: H, units a layer.
+        hidden_size: H, units per layer.
         input: "one-hot" (layer 0 reads a column of its input weights) or "embedding" (a V x E table first).
         embedding_size: E; unused with one-hot input.
-        dropout: share of each layer's outputs dropped in training, 0 <= dropout < 1.
-        weight_dropout: share of each layer's recurrent weights dropped in training, drawn anew for every window,
-            0 <= weight_dropout < 1 (Wan et al. 2013; Merity et al. 2018).
         bias: whether cells and output have biases.
-        reset: where a GRU applies its reset gate: "after" the recurrent product (cuDNN, torch) or "before" it
-            (Cho et al. 2014). Only "after" goes with the other cells.
 
     Raises:
         SettingsError: a value is out of range; the message names it and the range.
     """
 
-    vocab_size: int
-    cell: Cell = "lstm"
-    num_layers: int = 1
-    hidden_size: int = 256
-    input: Input = "one-hot"
-    embedding_size: int = 64
-    dropout: float = 0.0
-    weight_dropout: float = 0.0
-    bias: bool = True
-    reset: Reset = "after"
+    vocab_size: int = setting(help="Number of symbols.", low=1, high=_MAX_SYMBOLS, is_internal=True)
+    cell: str = setting("lstm", help="Recurrent cell.", choices=CELLS, panel=_PANEL)
+    num_layers: int = setting(1, help="Recurrent layers.", low=1, high=64, panel=_PANEL, short="-l")
+    hidden_size: int = setting(
+        256, help="Units per layer.", low=1, high=65_536, panel=_PANEL, short="-s", shown_default=CHOSEN
+    )
+    input: str = setting(
+        "one-hot",
+        help="How a symbol enters: as a column of the input weights, or as a learned vector before them.",
+        choices=("one-hot", "embedding"),
+        panel=_PANEL,
+        shown_default="one-hot up to 512 symbols",
+    )
+    embedding_size: int = setting(
+        64, help="Size of those vectors.", low=1, high=65_536, panel=_PANEL, shown_default=CHOSEN
+    )
+    bias: bool = setting(True, help="Biases.", panel=_PANEL)
 
-    def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high:,}")
-        for name, choices in (("cell", Cell), ("input", Input), ("reset", Reset)):
-            if getattr(self, name) not in get_args(choices):
-                allowed = ", ".join(get_args(choices))
-                raise SettingsError(f"{name} is {getattr(self, name)!r}; it must be one of {allowed}")
-        for name in ("dropout", "weight_dropout"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 <= value < 1:
-                raise SettingsError(f"{name} is {value!r}; it must be at least 0 and below 1")
-        if type(self.bias) is not bool:
-            raise SettingsError(f"bias is {self.bias!r}; it must be true or false")
-        if self.reset == "before" and self.cell != "gru":
-            raise SettingsError(f"reset 'before' is a form of the GRU; it does not go with cell {self.cell!r}")
+    @property
+    def recurrent_cell(self) -> Cell:
+        """The cell's entry in the table."""
+        return CELLS[self.cell]
 
     @property
     def num_gates(self) -> int:
         """G: blocks of H rows in a layer's weights."""
-        return NUM_GATES[self.cell]
+        return self.recurrent_cell.num_gates
+
+    @property
+    def num_parameters(self) -> int:
+        """Count of all weights."""
+        return sum(prod(shape) for shape in self.parameter_shapes().values())
+
+    @property
+    def title(self) -> str:
+        """The model's shape in a few words.
+
+        >>> ModelSettings(vocab_size=65).title
+        'LSTM 1x256, one-hot input'
+        """
+        size = f" of {self.embedding_size}" if self.input == "embedding" else " input"
+        bias = "" if self.bias else ", no bias"
+        return f"{self.recurrent_cell.title} {self.num_layers}x{self.hidden_size}, {self.input}{size}{bias}"
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all weights, in storage order; names and gate order are torch's.
@@ -101,24 +98,66 @@ class ModelSettings:
             shapes["output.bias"] = (self.vocab_size,)
         return shapes
 
-    @property
-    def num_parameters(self) -> int:
-        """Count of all weights."""
-        return sum(prod(shape) for shape in self.parameter_shapes().values())
+    def state_shapes(self, num_streams: int) -> dict[str, tuple[int, int, int]]:
+        """The shape (L, B, H) of each of the cell's states, by name."""
+        shape = (self.num_layers, num_streams, self.hidden_size)
+        return dict.fromkeys(self.recurrent_cell.states, shape)
 
-    def to_json(self) -> dict[str, Any]:
-        """The settings as plain values, for ``from_json``."""
-        return asdict(self)
+    def zero_state(self, num_streams: int, zeros: Callable[[tuple[int, ...]], Any]) -> State:
+        """The state at the start of a text.
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "ModelSettings":
-        """Settings from plain values, every key required, none unknown.
-
-        Raises:
-            SettingsError: a key is missing or unknown, or a value is out of range.
+        Args:
+            num_streams: B.
+            zeros: makes an array of zeros of a shape.
         """
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            missing, unknown = sorted(names - set(values)), sorted(set(values) - names)
-            raise SettingsError(f"model settings: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
-        return cls(**values)
+        return State(zeros(shape) for shape in self.state_shapes(num_streams).values())
+
+
+@dataclass(frozen=True)
+class SamplingSettings(Settings):
+    """Which symbols may be drawn, and how often; each part narrows what the parts before it left.
+
+    The C kernels' structure ``Sampling`` has the same fields in the same order.
+
+    Attributes:
+        temperature: logits are divided by it; 1 is the model as trained, 0 takes the most probable symbol.
+        top_k: only the k most probable symbols, and all that tie with the k-th; 0 is off.
+        top_p: only the fewest most probable symbols whose probabilities reach p; of symbols that tie, lower ids count
+            as more probable. 1 is off.
+        min_p: only symbols at least this share as probable as the most probable one; 0 is off.
+
+    Source: top-k Fan et al. 2018; top-p Holtzman et al. 2020; min-p Nguyen et al. 2024.
+
+    Raises:
+        SettingsError: a value is out of range; the message names it and the range.
+    """
+
+    temperature: float = setting(
+        1.0,
+        help="Below 1: safer; above: wilder; 0: always the most probable symbol.",
+        low=0,
+        high=100,
+        short="-t",
+        panel="Choice of the next symbol",
+    )
+    top_k: int = setting(
+        0,
+        help="Draw from the K most probable symbols only; 0: off.",
+        low=0,
+        high=_MAX_SYMBOLS,
+        panel="Choice of the next symbol",
+    )
+    top_p: float = setting(
+        1.0,
+        help="Draw from the fewest symbols that together reach this probability; 1: off.",
+        above=0,
+        high=1,
+        panel="Choice of the next symbol",
+    )
+    min_p: float = setting(
+        0.0,
+        help="Draw from symbols at least this share as probable as the most probable one; 0: off.",
+        low=0,
+        high=1,
+        panel="Choice of the next symbol",
+    )

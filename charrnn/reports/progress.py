@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
-from charrnn.reports.terminal import inert
+from charrnn.reports.terminal import inert, say
 from charrnn.training import event
 from charrnn.units import bits
 
@@ -36,7 +36,7 @@ class Silence:
 
 
 class Lines:
-    """A line an evaluation: for logs and pipes."""
+    """One line per evaluation: for logs and pipes."""
 
     def __init__(self) -> None:
         self._progress: event.Progressed | None = None
@@ -100,7 +100,7 @@ class Bar:
                     f"{happened.symbols_per_second / 1000:,.0f}k/s{left}"
                 )
             case event.Evaluated():
-                self._held_out = f" held-out {happened.score.nats_per_char:.3f}"
+                self._held_out = f" held-out {happened.score.nats_per_symbol:.3f}"
                 self._write(f"step {happened.step:>6}  {evaluation_line(happened)}")
                 if self._sample is not None and self._num_evaluated % 4 == 0:
                     self._write(_indented(self._sample(happened)))
@@ -128,13 +128,6 @@ def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None) -> It
         report.close()
 
 
-def say(message: str) -> None:
-    """A line on stderr; a reader that has gone away is no reason to end a run."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(inert(message) + "\n")
-        sys.stderr.flush()
-
-
 def plan_line(plan: event.Planned) -> str:
     """The length of the run and how it was found."""
     measured = f" ({1000 * plan.seconds_per_step:.1f} ms each)" if plan.seconds_per_step else ""
@@ -142,11 +135,12 @@ def plan_line(plan: event.Planned) -> str:
 
 
 def evaluation_line(evaluated: event.Evaluated) -> str:
-    """Training and held-out loss in nats, the latter in bits too."""
+    """Training and held-out loss in nats per symbol, the latter in bits too."""
+    nats = evaluated.score.nats_per_symbol
     mark = " *" if evaluated.is_best else ""
     return (
-        f"train {evaluated.train_nats:.4f}  held-out {evaluated.score.nats_per_char:.4f} nats "
-        f"{evaluated.score.bits_per_char:.4f} bits/char{mark}"
+        f"train {evaluated.train_nats:.4f}  held-out {nats:.4f} nats "
+        f"{bits(nats):.4f} bits/{evaluated.model.vocab.level}{mark}"
     )
 
 

@@ -2,33 +2,34 @@
 
 from pathlib import Path
 
+from charrnn.models.settings import ModelSettings
 from charrnn.reports.progress import clock
 from charrnn.training.event import Finished
+from charrnn.units import bits, perplexity
 
 
-def run_summary(finished: Finished, directory: Path, model: str, *, num_parameters: int) -> str:
+def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, level: str) -> str:
     """The summary of a run, for stdout.
 
     Args:
         finished: the run's last event.
         directory: where the run is.
-        model: the model's shape in words.
-        num_parameters: its number of weights.
+        shape: of its model.
+        level: what a symbol is, "char" or "byte".
     """
     best = finished.best
+    nats = best.nats_per_symbol
+    error = best.standard_error * best.num_chars / best.num_predictions
     ends = {
         "end": "to the end of its plan",
         "patience": "until the held-out loss no longer fell",
         "stopped": "until it was stopped",
     }
     rows = [
-        ("model", f"{model}, {num_parameters:,} weights"),
+        ("model", f"{shape.title}, {shape.num_parameters:,} weights"),
         ("trained", f"{finished.step:,} steps in {clock(finished.seconds)}, {ends[finished.reason]}"),
-        (
-            "held-out loss",
-            f"{best.nats_per_char:.4f} nats/char ± {best.standard_error:.4f} at step {finished.best_step}",
-        ),
-        ("", f"{best.bits_per_char:.4f} bits/char, perplexity {best.perplexity:.3f}"),
+        ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f} at step {finished.best_step}"),
+        ("", f"{bits(nats):.4f} bits/{level}, perplexity {perplexity(nats):.3f}"),
         ("file", str(directory / "model.safetensors")),
         ("next", f"charrnn sample {directory} --prompt ..."),
         ("", f"charrnn perplexity {directory} TEXT"),

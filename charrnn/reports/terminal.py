@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn, TextIO
 
 from charrnn.errors import ExitCode, OutputError
 
@@ -57,24 +58,57 @@ def write_result(text: str, *, raw: bool = False) -> None:
         sys.stdout.buffer.write(text.encode("utf-8", errors="backslashreplace"))
         sys.stdout.buffer.flush()
     except OSError as error:
-        _abandon_stdout()
-        if isinstance(error, BrokenPipeError) or error.errno == errno.EPIPE:
-            raise SystemExit(int(ExitCode.BROKEN_PIPE)) from None
-        raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+        raise_for_stdout(error)
+
+
+def raise_for_stdout(error: OSError) -> NoReturn:
+    """Ends what writes to standard output after a write that failed.
+
+    Raises:
+        OutputError: its disk is full, or the like.
+        SystemExit: with code 141 and no word, when the reader went away, as ``head`` does.
+    """
+    _abandon(sys.stdout)
+    if error.errno == errno.EPIPE:
+        raise SystemExit(int(ExitCode.BROKEN_PIPE)) from None
+    raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def say(message: str) -> None:
+    """A line on standard error; a reader that has gone away, or a full disk, is no reason to end anything."""
+    if sys.stderr is None or sys.stderr.closed:
+        return
+    try:
+        sys.stderr.write(inert(message) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _abandon(sys.stderr)
 
 
 def write_note(text: str) -> None:
     """Writes a line beside the result, to standard error; silent where that is no terminal."""
     if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
-        sys.stderr.write(inert(text) + "\n")
-        sys.stderr.flush()
+        say(text)
 
 
-def _abandon_stdout() -> None:
+def occupy_standard_streams() -> None:
+    """Opens the null device in place of standard streams that are closed.
+
+    Else the next file to be opened would get a standard stream's number, and receive what is meant for that.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
+
+
+def _abandon(stream: TextIO) -> None:
     """Sends what is still buffered nowhere: else the interpreter tries again at its end, and complains."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 

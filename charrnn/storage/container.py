@@ -3,9 +3,10 @@
 A file is: 8 bytes header length, a JSON header, tensor data (the safetensors format). The header's metadata holds
 
     format   "charrnn"            kind     "model" or "training"       facts    JSON
-    version  "1"                  digest   SHA-256 of the whole file with these 64 characters as zeros
+    version  "2"                  digest   SHA-256 of the whole file with these 64 characters as zeros
 
 so that a change of any byte shows. Reading checks form before size and size before allocation; nothing is executed.
+Files of earlier versions are read too: ``upgrade.py`` makes their facts those of today.
 """
 
 import hashlib
@@ -25,7 +26,8 @@ from safetensors.numpy import save
 
 from charrnn.errors import InputError, OutputError
 
-VERSION = 1
+VERSION = 2
+_VERSIONS = [str(number) for number in range(1, VERSION + 1)]
 MAX_HEADER_BYTES = 16 << 20
 MAX_FILE_BYTES = 64 << 30
 MAX_DEPTH = 32
@@ -64,18 +66,20 @@ class Container:
 
     Attributes:
         entries: tensors by name.
-        facts: plain JSON values.
+        facts: plain JSON values, as the version has them.
+        version: of the format.
     """
 
     entries: dict[str, TensorEntry]
     facts: dict[str, Any]
+    version: int
     _data: memoryview
 
     def array(self, name: str) -> NDArray[Any]:
-        """A tensor, as an array of its own."""
+        """A tensor, read-only: a view of the file's bytes where they lie as this processor wants them."""
         entry = self.entries[name]
         raw = np.frombuffer(self._data[entry.begin : entry.end], np.dtype(entry.dtype).newbyteorder("<"))
-        return raw.astype(entry.dtype).reshape(entry.shape)
+        return np.require(raw.astype(entry.dtype, copy=False), requirements="A").reshape(entry.shape)
 
 
 def to_bytes(tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], *, kind: str) -> bytes:
@@ -165,9 +169,9 @@ def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
     if not isinstance(metadata, dict) or metadata.get("format") != "charrnn":
         raise InputError(f"{name!r} is a safetensors file, but not one of charrnn's")
     version = metadata.get("version")
-    if version != str(VERSION):
-        shown = version if isinstance(version, str) and version.isascii() and version.isdigit() else "unknown"
-        raise InputError(f"{name!r} has format {shown[:10]}; this charrnn reads format {VERSION}: upgrade charrnn")
+    if not isinstance(version, str) or version not in _VERSIONS:
+        shown = version[:10] if isinstance(version, str) and version.isascii() and version.isdigit() else "unknown"
+        raise InputError(f"{name!r} has format {shown}; this charrnn reads formats 1 to {VERSION}: upgrade charrnn")
     if set(metadata) != {"format", "version", "kind", "facts", "digest"}:
         raise _damaged(name, "its metadata is incomplete")
     digest = metadata["digest"]
@@ -185,7 +189,7 @@ def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
     if found != kind:
         raise InputError(f"{name!r} is a {found} file, where a {kind} file is needed")
     facts = _parsed_json(metadata["facts"], name)
-    return Container(_entries(header, len(data) - 8 - size, name), facts, memoryview(data)[8 + size :])
+    return Container(_entries(header, len(data) - 8 - size, name), facts, int(version), memoryview(data)[8 + size :])
 
 
 def check_entries(found: Mapping[str, TensorEntry], expected: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import InputError, OutputError
-from charrnn.storage.atomic import describe, write_all, write_atomically
+from charrnn.files import describe, write_all, write_atomically
 from charrnn.storage.container import plain
 
 METRICS_NAME = "metrics.jsonl"

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CharRNNError, InputError
+from charrnn.files import write_atomically
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.atomic import write_atomically
 from charrnn.storage.container import check_entries, from_bytes, read_bytes, to_bytes
 from charrnn.storage.training_file import TRAINING_NAME
+from charrnn.storage.upgrade import upgraded_model
 from charrnn.text.vocab import Vocab
 
 MODEL_NAME = "model.safetensors"
@@ -58,7 +59,7 @@ def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
     file = model_path(path)
     container = from_bytes(read_bytes(file), kind="model", name=str(file))
     try:
-        facts = container.facts
+        facts = upgraded_model(container.facts, container.version)
         settings = ModelSettings.from_json(_object(facts, "settings"))
         vocab = Vocab.from_json(facts.get("vocab"))
         if vocab.size != settings.vocab_size:
@@ -66,7 +67,7 @@ def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
         expected = {name: ("float32", shape) for name, shape in settings.parameter_shapes().items()}
         check_entries(container.entries, expected)
         more = _object(facts, "facts")
-    except CharRNNError as error:
+    except (CharRNNError, KeyError, TypeError, ValueError, AttributeError) as error:
         # What is wrong may quote the file, which may be hostile: no more of it than a line shows.
         raise InputError(f"{str(file)!r} holds no usable model: {str(error)[:300]}; train again") from error
     weights = {name: container.array(name) for name in expected}

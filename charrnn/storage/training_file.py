@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
-from charrnn.storage.atomic import write_atomically
+from charrnn.files import write_atomically
 from charrnn.storage.container import TensorEntry, check_entries, from_bytes, read_bytes, to_bytes
+from charrnn.storage.upgrade import upgraded_training
 
 TRAINING_NAME = "training.safetensors"
 
@@ -69,4 +70,12 @@ def read_training(path: Path) -> TrainingFile:
                 f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory"
             )
     container = from_bytes(read_bytes(path), kind="training", name=str(path))
-    return TrainingFile({name: container.array(name) for name in container.entries}, container.facts)
+    try:
+        facts = upgraded_training(container.facts, container.version)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{str(path)!r} holds no usable training state: {str(error)[:300]}; start a new run"
+        ) from error
+    # Version 1 kept an empty array for a state that the cell does not have.
+    names = [name for name, entry in container.entries.items() if not (name == "state/cell" and entry.shape[0] == 0)]
+    return TrainingFile({name: container.array(name) for name in names}, facts)

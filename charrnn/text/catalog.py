@@ -9,7 +9,6 @@ arbitrary yet repeatable: the tenth held out at the end is then like the rest, a
 import hashlib
 import http.client
 import importlib.util
-import os
 import sysconfig
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, InputError, OutputError, SettingsError
+from charrnn.files import write_atomically
 
 MAX_GATHERED_BYTES = 20_000_000
 MAX_DOWNLOAD_BYTES = 16 << 20
@@ -98,7 +98,13 @@ def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) ->
             f"no file for the corpus {entry.name!r} was found in the installations on this machine; "
             f"use a text of your own, or another corpus: {', '.join(other for other in CATALOG if other != entry.name)}"
         )
-    _write(path, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the directory {str(path.parent)!r}: {error.strerror}; choose another with --out"
+        ) from error
+    write_atomically(path, text)
     return path
 
 
@@ -208,24 +214,6 @@ def _fetch(url: str) -> bytes:
             if time.monotonic() > end:
                 raise InputError(f"what comes from {url} was not whole after {DEADLINE_SECONDS:g} seconds")
     return bytes(content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes beside and renames: at any instant the file there is whole."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}; name another directory") from error
 
 
 CATALOG: dict[str, Entry] = {

@@ -1,10 +1,8 @@
 """A text as ids: encoded once, in memory where it is small, mapped from a cache file where it is not."""
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError, OutputError
+from charrnn.fields import Settings, setting
+from charrnn.text.cache import cache_directory, cached_ids
 from charrnn.text.source import Source, find_sources
 from charrnn.text.vocab import UnknownCharacterError, Vocab, code_points
 
@@ -41,6 +41,25 @@ class Corpus:
     num_chars: int
     names: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFacts(Settings):
+    """What is kept of a text with a model that learned it; where the text lies is no part of it.
+
+    Attributes:
+        names: of the files, without their directories; the first thousand.
+        num_texts: how many files there were.
+        fingerprint: SHA-256 (hex) of level, encoding and content; that of a held-out text of its own follows a +.
+        num_symbols: of the text.
+        num_held_out: of these, or of the held-out text, the symbols that were not learned.
+    """
+
+    names: tuple[str, ...] = setting(help="Names of the texts.", is_internal=True)
+    num_texts: int = setting(help="Number of texts.", low=0, high=2**62, is_internal=True)
+    fingerprint: str = setting(help="Digest of the texts.", is_internal=True)
+    num_symbols: int = setting(help="Symbols of the texts.", low=0, high=2**62, is_internal=True)
+    num_held_out: int = setting(help="Symbols held out.", low=0, high=2**62, is_internal=True)
 
 
 class Split(NamedTuple):
@@ -110,7 +129,7 @@ def open_corpus(
         ids = np.concatenate([np.zeros(0, vocab.dtype), *_encoded(found.sources, vocab, encoding)])
         ids.flags.writeable = False
     else:
-        directory = cache_dir if cache_dir is not None else _cache_directory()
+        directory = cache_dir if cache_dir is not None else cache_directory()
         ids, is_cached = _mapped(found.sources, vocab, encoding, digest.hexdigest(), directory)
         if not is_cached:
             notes.append(f"the cache {str(directory)!r} cannot be used: the encoded text is in a temporary file")
@@ -226,15 +245,8 @@ def _mapped(
     Where the cache cannot be written, they come from an unnamed temporary file, and the second value is False.
     """
     key = hashlib.sha256(f"{fingerprint}\0{vocab.level}\0{vocab.symbols}".encode("utf-8", "surrogatepass")).hexdigest()
-    path = directory / f"{key[:32]}.ids"
-    mark = path.with_suffix(".count")  # written last: a length without it is of a file that was never finished
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.stat().st_size != _count_of(mark) * vocab.dtype.itemsize:
-            mark.unlink(missing_ok=True)
-            count = _write_ids(path, sources, vocab, encoding)
-            mark.write_text(str(count))
-        return np.memmap(path, vocab.dtype, "r"), True
+        return cached_ids(key[:32], vocab.dtype, lambda: _encoded(sources, vocab, encoding), directory), True
     except OSError as cache_error:
         try:
             with tempfile.TemporaryFile() as file:
@@ -248,38 +260,3 @@ def _mapped(
                 f"{tempfile.gettempdir()!r} ({error.strerror}); it needs as many bytes as the text has characters "
                 f"(times the id's size): free some, or set CHARRNN_CACHE to a directory with room"
             ) from error
-
-
-def _count_of(mark: Path) -> int:
-    """Ids in the cache's file; -1 where the mark is missing or torn."""
-    try:
-        return int(mark.read_text())
-    except (OSError, ValueError):
-        return -1
-
-
-def _write_ids(path: Path, sources: Sequence[Source], vocab: Vocab, encoding: str) -> int:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    count = 0
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for ids in _encoded(sources, vocab, encoding):
-                file.write(ids.data)
-                count += len(ids)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut can leave a file of the right length and no content
-        Path(temporary).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        raise
-    return count
-
-
-def _cache_directory() -> Path:
-    chosen = os.environ.get("CHARRNN_CACHE")
-    if chosen:
-        return Path(chosen) / "corpora"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("charrnn") / "corpora"

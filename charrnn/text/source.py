@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.text.settings import is_stdin
 
 CHUNK_BYTES = 1 << 20
 _SNIFFED_BYTES = 8192
@@ -141,7 +142,7 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
         path = Path(given)
         if not str(given):  # an unset variable of a shell script, not the directory that "" means to the system
             raise InputError("a text has the empty name; name a file, a directory or -")
-        if str(given) in ("-", "/dev/stdin"):
+        if is_stdin(str(given)):
             if any(source.name == "-" for source in sources):
                 raise InputError("standard input (-) can be read only once")
             sources.append(Source("-", None, _spooled_stdin()))
@@ -167,22 +168,55 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
 
 
 def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:
-    kept, passed_over = [], []
-    for path in sorted(directory.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(directory).parts) or not path.is_file():
+    if is_run(directory):
+        raise InputError(
+            f"{str(directory)!r} is a run of charrnn, not a text; go on with it by --resume, or name a text"
+        )
+    kept, passed_over, runs, links = [], [], [], []
+    for folder, folders, names in os.walk(directory, onerror=_refuse_folder):
+        here = Path(folder)
+        if is_run(here):
+            runs.append(str(here.relative_to(directory)))
+            folders.clear()
             continue
-        source = Source(str(path), path)
-        if _is_text(source, level, encoding):
-            kept.append(source)
-        else:
-            passed_over.append(str(path.relative_to(directory)))
-    if passed_over:
-        named = ", ".join(map(repr, passed_over[:3])) + (", ..." if len(passed_over) > 3 else "")
-        files = "file that is" if len(passed_over) == 1 else "files that are"
-        notes.append(f"{str(directory)!r}: passed over {len(passed_over)} {files} not text: {named}")
+        links += [str((here / name).relative_to(directory)) for name in folders if (here / name).is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (here / name for name in names if not name.startswith(".")):
+            if not path.is_file():
+                continue
+            source = Source(str(path), path)
+            if _is_text(source, level, encoding):
+                kept.append(source)
+            else:
+                passed_over.append(str(path.relative_to(directory)))
+    for found, what in (
+        (passed_over, ("file that is not text", "files that are not text")),
+        (runs, ("run of charrnn", "runs of charrnn")),
+        (links, ("link to a directory", "links to directories")),
+    ):
+        if found:
+            noun = what[0] if len(found) == 1 else what[1]
+            notes.append(f"{str(directory)!r}: passed over {len(found)} {noun}: {_first(sorted(found))}")
     if not kept:
         raise InputError(f"{str(directory)!r} holds no text file; name files, or a directory with text in it")
-    return kept
+    return sorted(kept, key=lambda source: source.path or Path())
+
+
+def is_run(directory: Path) -> bool:
+    """Whether charrnn has trained in this directory: its history and settings are no text to learn from."""
+    if (directory / "training.safetensors").exists():
+        return True
+    with suppress(OSError), (directory / ".lock").open("rb") as file:
+        return file.read(8) == b"process "
+    return False
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(f"cannot read {error.filename!r}: {error.strerror}") from error
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def _is_text(source: Source, level: str, encoding: str) -> bool:

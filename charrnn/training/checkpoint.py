@@ -11,6 +11,8 @@ import numpy as np
 from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.training_file import TRAINING_NAME, TrainingFile, read_training, write_training
+from charrnn.text.corpus import TextFacts
+from charrnn.text.settings import TextSettings
 from charrnn.text.vocab import Vocab
 from charrnn.training.settings import TrainingSettings
 from charrnn.units import Score
@@ -27,7 +29,8 @@ class Checkpoint:
         model: the network's shape.
         training: the recipe.
         vocab: the symbols.
-        corpus: names, fingerprint, split of the text, and how to read it again.
+        text: what is known of the text.
+        source: how to read it again.
         step: updates made.
         num_steps: updates in the whole run; None while a run given in minutes is not yet measured.
         eval_every: steps from one evaluation to the next; 0 while not planned.
@@ -41,7 +44,8 @@ class Checkpoint:
     model: ModelSettings
     training: TrainingSettings
     vocab: Vocab
-    corpus: dict[str, Any]
+    text: TextFacts
+    source: TextSettings
     step: int
     num_steps: int | None
     eval_every: int
@@ -57,9 +61,8 @@ class Checkpoint:
             for kind in ("weight", "average", "mean", "square"):
                 found[f"{kind}/{name}"] = ("float32", shape)
             found[f"updates/{name}"] = ("float32", ())
-        layers, size, streams = self.model.num_layers, self.model.hidden_size, self.training.batch_size
-        found["state/hidden"] = ("float32", (layers, streams, size))
-        found["state/cell"] = ("float32", (layers if self.model.cell == "lstm" else 0, streams, size))
+        for name, shape in self.model.state_shapes(self.training.batch_size).items():
+            found[f"state/{name}"] = ("float32", shape)
         found["interval"] = ("float64", (2,))
         return found
 
@@ -77,7 +80,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "model": checkpoint.model.to_json(),
         "training": checkpoint.training.to_json(),
         "vocab": checkpoint.vocab.to_json(),
-        "corpus": checkpoint.corpus,
+        "text": checkpoint.text.to_json(),
+        "source": checkpoint.source.to_json(),
         "num_steps": checkpoint.num_steps,
         "best": None if checkpoint.best is None else asdict(checkpoint.best),
         "computed_by": checkpoint.computed_by,
@@ -109,8 +113,10 @@ def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Che
     num_steps = None if facts["num_steps"] is None else _count(facts["num_steps"], "num_steps")
     if num_steps is not None and not counts["eval_every"]:
         raise ValueError("eval_every is 0 in a run that is planned")
-    corpus, computed_by = facts["corpus"], facts["computed_by"]
-    _check_corpus(corpus)
+    computed_by = facts["computed_by"]
+    source = TextSettings.from_json(facts["source"])
+    if not source.texts:
+        raise ValueError("no text is named")
     if type(computed_by) is not dict:
         raise ValueError(f"computed_by is {computed_by!r}")
     return Checkpoint(
@@ -118,7 +124,8 @@ def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Che
         model=ModelSettings.from_json(facts["model"]),
         training=TrainingSettings.from_json(facts["training"]),
         vocab=Vocab.from_json(facts["vocab"]),
-        corpus=corpus,
+        text=TextFacts.from_json(facts["text"]),
+        source=source,
         best=None if facts["best"] is None else _score(facts["best"]),
         computed_by=computed_by,
         num_steps=num_steps,
@@ -140,20 +147,3 @@ def _score(values: Mapping[str, Any]) -> Score:
         elif type(value) not in (int, float) or not 0 <= value < math.inf:
             raise ValueError(f"{name} of the best score is {value!r}")
     return score
-
-
-def _check_corpus(corpus: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Makes sure that the text can be looked for again by what is known of it."""
-    source, names = corpus["source"], corpus["names"]
-    lists = {"names": names, "paths": source["paths"], "val_paths": source["val_paths"]}
-    for name, values in lists.items():
-        if type(values) is not list or not all(type(value) is str for value in values):
-            raise ValueError(f"the text's {name} are {values!r}")
-    strings = {"fingerprint": corpus["fingerprint"], "level": source["level"], "encoding": source["encoding"]}
-    for name, value in strings.items():
-        if type(value) is not str:
-            raise ValueError(f"the text's {name} is {value!r}")
-    if not source["paths"] or source["level"] not in ("char", "byte"):
-        raise ValueError(f"the text's level is {source['level']!r}, its paths {source['paths']!r}")
-    if type(source["val_fraction"]) is not float or not 0 < source["val_fraction"] < 1:
-        raise ValueError(f"the text's val_fraction is {source['val_fraction']!r}")

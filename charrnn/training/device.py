@@ -2,21 +2,19 @@
 
 import contextlib
 import ctypes
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from charrnn.errors import DeviceError
+from charrnn.machine import from_torchrun, num_cores, num_memory_bytes
+from charrnn.models.layer import Backend
 from charrnn.models.native.build import library, unavailable_reason
-from charrnn.models.recurrence import Backend
 from charrnn.models.settings import ModelSettings
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
+from charrnn.training.machine import MachineSettings
 
 _LARGE = 32 << 20  # bytes; glibc's own most for such a threshold
 _TENSORS_A_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
@@ -52,44 +50,30 @@ class Placement:
         }
 
 
-def num_cores() -> int:
-    """CPU cores this process may use: its share, where torchrun has started several on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // _from_torchrun("LOCAL_WORLD_SIZE", 1))
-
-
-def _from_torchrun(name: str, default: int) -> int:
-    value = os.environ.get(name, "")
-    return int(value) if value.isdecimal() and "RANK" in os.environ else default
-
-
-def has_gpu(device: DeviceName) -> bool:
+def has_gpu(device: str) -> bool:
     """Whether ``device`` will come down to an accelerator; recipes differ by it."""
     if device == "auto":
         return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
     return device != "cpu"
 
 
-def as_before(
-    computed_by: Mapping[str, Any], *, device: DeviceName, precision: Precision, num_threads: int | None
-) -> tuple[DeviceName, Precision, int | None]:
-    """Device, precision and threads for a run that goes on: what was left open is taken as the run began.
+def as_before(machine: MachineSettings, computed_by: Mapping[str, Any]) -> MachineSettings:
+    """The machine for a run that goes on: what was left open is taken as the run began.
 
     Args:
+        machine: the user's choices; "auto" and None leave a thing open.
         computed_by: the ``signature`` the run began with.
-        device: the user's choice; "auto" leaves it open.
-        precision: likewise.
-        num_threads: likewise; None leaves it open.
     """
     known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    device, precision, threads = machine.device, machine.precision, machine.threads
     if device == "auto" and known.get(computed_by.get("device", "")):
         device = computed_by["device"]
     if precision == "auto" and computed_by.get("precision") == "float32":
         precision = "float32"
-    threads = computed_by.get("num_threads")
-    if num_threads is None and type(threads) is int and 1 <= threads <= num_cores():
-        num_threads = threads
-    return device, precision, num_threads
+    before = computed_by.get("num_threads")
+    if threads is None and type(before) is int and 1 <= before <= num_cores():
+        threads = before
+    return MachineSettings(device=device, precision=precision, threads=threads)
 
 
 def check_memory(settings: ModelSettings) -> None:
@@ -99,10 +83,7 @@ def check_memory(settings: ModelSettings) -> None:
         DeviceError: they are; the system would end the process without a word.
     """
     needed = _TENSORS_A_WEIGHT * 4 * settings.num_parameters
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return  # a platform that does not tell
+    total = num_memory_bytes()
     if needed > total > 0:
         raise DeviceError(
             f"training {settings.num_parameters:,} weights takes {needed / 2**30:,.1f} GiB of memory, and this "
@@ -124,26 +105,19 @@ def keep_freed_memory() -> None:
         mallopt(mmap_threshold, _LARGE)
 
 
-def place(
-    settings: ModelSettings,
-    *,
-    device: DeviceName = "auto",
-    precision: Precision = "auto",
-    num_threads: int | None = None,
-) -> Placement:
+def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Placement:
     """Chooses device and backend.
 
     Args:
         settings: the network's shape.
-        device: "auto" takes CUDA, else MPS, where there is one, else the CPU.
-        precision: "auto" is bfloat16 products with float32 sums where the processor has them in hardware, else
-            float32.
-        num_threads: CPU threads; None takes all cores.
+        machine: what the user asked for; None leaves all open.
 
     Raises:
         DeviceError: the device asked for is not there, or lacks the precision.
     """
-    threads = num_threads or num_cores()
+    machine = machine or MachineSettings()
+    device, precision = machine.device, machine.precision
+    threads = machine.threads or num_cores()
     torch.set_num_threads(threads)
     kind = device
     if kind == "auto":
@@ -159,7 +133,7 @@ def place(
             if precision == "bfloat16":
                 raise DeviceError("this GPU has no bfloat16; use --precision float32")
             bfloat16 = False
-        index = _from_torchrun("LOCAL_RANK", 0) if kind == "cuda" else 0
+        index = from_torchrun("LOCAL_RANK", 0) if kind == "cuda" else 0
         if kind == "cuda" and index >= torch.cuda.device_count():
             raise DeviceError(f"process {index} of this machine has no GPU of its own; start fewer of them")
         return Placement(torch.device(kind, index), Backend("fused"), bfloat16, threads)
@@ -167,8 +141,9 @@ def place(
     check_memory(settings)
     keep_freed_memory()
     reduced = precision == "bfloat16"
+    cell = settings.recurrent_cell
     native = library()
-    if native is not None:
+    if native is not None and cell.kernel:
         if reduced and not native.has_bfloat16:
             raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
         reduced = native.has_bfloat16 and precision != "float32"
@@ -176,6 +151,7 @@ def place(
         return Placement(torch.device("cpu"), backend, False, threads)
     if reduced and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
-    note = f"the recurrence runs through torch, which is slower: {unavailable_reason()}"
-    fused = settings.reset == "after"
-    return Placement(torch.device("cpu"), Backend("fused" if fused else "unrolled"), reduced, threads, note)
+    reason = unavailable_reason() or f"no kernel is written for the cell {settings.cell}"
+    note = f"the recurrence runs through torch, which is slower: {reason}"
+    backend = Backend("fused" if cell.fused else "unrolled")
+    return Placement(torch.device("cpu"), backend, reduced, threads, note)

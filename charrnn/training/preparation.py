@@ -1,51 +1,26 @@
 """From what a user asked for to a task to train on: texts opened, split and fitted, sizes chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from charrnn.errors import InputError, SettingsError
-from charrnn.models.char_rnn import CharRNN
-from charrnn.models.recurrence import UNROLLED
+from charrnn.models.layer import UNROLLED
+from charrnn.models.network import CharRNN
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile
-from charrnn.text.corpus import open_corpus, split, vocabulary_of
+from charrnn.text.corpus import TextFacts, open_corpus, split, vocabulary_of
+from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.text.stream import shrink_to_fit
 from charrnn.text.vocab import Vocab
 from charrnn.training.checkpoint import Checkpoint
 from charrnn.training.recipe import recommend
-from charrnn.training.trainer import Task
+from charrnn.training.task import Task
 
-DEFAULT_VAL_FRACTION = 0.1
-_NOISE = ("dropout", "weight_dropout")
 _MAX_NAMES = 1000  # of texts kept in a model; a directory may hold more files than a header may list
-
-
-@dataclass(frozen=True)
-class TextChoice:
-    """Which text is learned and which held out.
-
-    Attributes:
-        paths: files, directories or "-", in order.
-        level: "char" or "byte".
-        encoding: of the files, at level "char".
-        val_paths: held-out text of its own; empty holds out the end of ``paths``.
-        val_fraction: share held out at the end.
-    """
-
-    paths: tuple[str, ...]
-    level: str = "char"
-    encoding: str = "utf-8"
-    val_paths: tuple[str, ...] = ()
-    val_fraction: float = DEFAULT_VAL_FRACTION
-
-    def __post_init__(self) -> None:
-        if not 0 < self.val_fraction < 1:
-            raise SettingsError(f"val_fraction is {self.val_fraction!r}; it must be above 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -70,37 +45,39 @@ class _Texts:
     train_ids: np.ndarray
     held_out_ids: np.ndarray
     vocab: Vocab
-    facts: dict[str, Any]
+    facts: TextFacts
     notes: tuple[str, ...]
 
 
 def prepare(
-    text: TextChoice,
+    text: Mapping[str, Any],
     *,
     on_gpu: bool,
-    model: dict[str, Any],
-    training: dict[str, Any],
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
     init_from: ModelFile | None = None,
     num_processes: int = 1,
 ) -> Prepared:
     """A new task.
 
     Args:
-        text: what to read.
+        text: fields of TextSettings the user gave.
         on_gpu: whether a GPU computes.
-        model: fields of ModelSettings the user fixed.
-        training: fields of TrainingSettings the user fixed.
+        model: fields of ModelSettings the user gave.
+        training: fields of TrainingSettings the user gave.
         init_from: a model to start from; it fixes the network's shape and the level.
         num_processes: processes that share the streams; a batch size that is chosen is a multiple of them.
 
     Raises:
         InputError: a text cannot be read or is too short.
-        SettingsError: a fixed value is out of range, or contradicts ``init_from``.
+        SettingsError: a given value is out of range, or contradicts ``init_from``.
     """
     if init_from is not None:
         model = _shape_of(init_from, model)
-        text = replace(text, level=init_from.vocab.level)
-    texts = _open(text, known=None if init_from is None else init_from.vocab)
+        text = {**text, "level": _level_of(init_from, text)}
+        training = {**_noise_of(init_from), **training}
+    source = TextSettings(**text)
+    texts = _open(source, known=None if init_from is None else init_from.vocab)
     recipe = recommend(
         num_symbols=len(texts.train_ids), vocab_size=texts.vocab.size, on_gpu=on_gpu, model=model, training=training
     )
@@ -122,91 +99,105 @@ def prepare(
             chosen = replace(chosen, learning_rate=chosen.learning_rate / 2)
         weights, kept = _carried_over(init_from, texts.vocab, recipe.model, chosen.seed)
         notes.append(kept)
-    task = Task(texts.train_ids, texts.held_out_ids, texts.vocab, texts.facts, recipe.model, chosen)
+    task = Task(texts.train_ids, texts.held_out_ids, texts.vocab, texts.facts, source.resolved(), recipe.model, chosen)
     return Prepared(task, tuple(notes), recipe.reason, weights)
 
 
-def prepare_resume(checkpoint: Checkpoint, paths: Sequence[str] = ()) -> Prepared:
+def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None) -> Prepared:
     """The task of a run that goes on.
 
     Args:
         checkpoint: where it stopped.
-        paths: the text again, where it has moved or came from standard input; empty reads it where it was.
+        text: fields of TextSettings that name texts again which have moved or came from standard input; those left out
+            are read where they were.
 
     Raises:
         InputError: the text is not the one the run began with.
     """
-    source = checkpoint.corpus["source"]
-    choice = TextChoice(
-        tuple(paths) or tuple(source["paths"]),
-        source["level"],
-        source["encoding"],
-        tuple(source["val_paths"]),
-        source["val_fraction"],
-    )
-    if "-" in choice.paths and not paths:
+    given = text or {}
+    source = replace(checkpoint.source, **given)
+    for name, option in (("texts", ""), ("val", "--val ")):
+        if any(map(is_stdin, getattr(source, name))) and name not in given:
+            raise InputError(
+                f"this run read {option}standard input; give it again: ... | charrnn train --resume RUN {option}-"
+            )
+    texts = _open(source, known=checkpoint.vocab)
+    if texts.facts.fingerprint != checkpoint.text.fingerprint:
         raise InputError(
-            "this run read its text from standard input; give it again: ... | charrnn train - --resume RUN"
-        )
-    texts = _open(choice, known=checkpoint.vocab)
-    if texts.facts["fingerprint"] != checkpoint.corpus["fingerprint"]:
-        raise InputError(
-            f"the text has changed since this run began ({', '.join(texts.facts['names'][:3])}); "
-            f"resume needs the same text: name it, or start a new run with --init-from"
+            f"the text has changed since this run began ({', '.join(texts.facts.names[:3])}); resume needs the same "
+            f"text: name it, a held-out text of its own with --val, or start a new run with --init-from"
         )
     task = Task(
-        texts.train_ids, texts.held_out_ids, checkpoint.vocab, checkpoint.corpus, checkpoint.model, checkpoint.training
+        texts.train_ids,
+        texts.held_out_ids,
+        checkpoint.vocab,
+        checkpoint.text,
+        source.resolved(),
+        checkpoint.model,
+        checkpoint.training,
     )
     return Prepared(task, texts.notes, "as the run began")
 
 
-def _open(text: TextChoice, *, known: Vocab | None) -> _Texts:
+def _open(text: TextSettings, *, known: Vocab | None) -> _Texts:
     """Opens the texts with a vocabulary that covers learned and held-out text, and ``known`` symbols if given."""
     vocab = known
-    if text.level == "char" and (text.val_paths or known is not None):
-        found = vocabulary_of([*text.paths, *text.val_paths], encoding=text.encoding)
+    if text.level == "char" and (text.val or known is not None):
+        found = vocabulary_of([*text.texts, *text.val], encoding=text.encoding)
         symbols = set(found.symbols) | set(known.symbols if known is not None else "")
         vocab = Vocab.of_text("".join(sorted(symbols)))
-    corpus = open_corpus(text.paths, level=text.level, encoding=text.encoding, vocab=vocab)
+    corpus = open_corpus(text.texts, level=text.level, encoding=text.encoding, vocab=vocab)
     notes, fingerprint = list(corpus.notes), corpus.fingerprint
-    if text.val_paths:
-        held_out = open_corpus(text.val_paths, level=text.level, encoding=text.encoding, vocab=corpus.vocab)
+    if text.val:
+        held_out = open_corpus(text.val, level=text.level, encoding=text.encoding, vocab=corpus.vocab)
         train_ids, held_out_ids = corpus.ids, held_out.ids
         fingerprint = f"{fingerprint}+{held_out.fingerprint}"
         notes += held_out.notes
     else:
-        parts = split(corpus.ids, text.val_fraction)
+        parts = split(corpus.ids, text.held_out_fraction)
         train_ids, held_out_ids = parts.train, parts.held_out
         if parts.is_same:
             notes.append("the text is too short to hold any out: the held-out loss is that of the text itself")
-    facts = {
-        "names": list(corpus.names[:_MAX_NAMES]),
-        "num_texts": len(corpus.names),
-        "fingerprint": fingerprint,
-        "num_symbols": len(corpus.ids),
-        "num_held_out": len(held_out_ids),
-        "source": {
-            "paths": [path if path == "-" else str(Path(path).resolve()) for path in text.paths],
-            "level": text.level,
-            "encoding": text.encoding,
-            "val_paths": [str(Path(path).resolve()) for path in text.val_paths],
-            "val_fraction": text.val_fraction,
-        },
-    }
+    facts = TextFacts(
+        names=corpus.names[:_MAX_NAMES],
+        num_texts=len(corpus.names),
+        fingerprint=fingerprint,
+        num_symbols=len(corpus.ids),
+        num_held_out=len(held_out_ids),
+    )
     return _Texts(train_ids, held_out_ids, corpus.vocab, facts, tuple(notes))
 
 
-def _shape_of(source: ModelFile, fixed: dict[str, Any]) -> dict[str, Any]:
-    """The shape of ``source`` but for its vocabulary; what only training knows may be changed."""
+def _shape_of(source: ModelFile, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape of ``source`` but for its vocabulary."""
     shape = source.settings.to_json()
     del shape["vocab_size"]
-    for name, value in fixed.items():
-        if name not in _NOISE and shape[name] != value:
+    if shape["input"] == "one-hot":
+        del shape["embedding_size"]
+    for name, value in given.items():
+        has = shape.get(name, "none")
+        if has != value:
             raise SettingsError(
-                f"{name} is {value!r}, but the model to start from has {shape[name]!r}; "
+                f"{name} is {value!r}, but the model to start from has {has!r}; "
                 f"leave the option out, or train without --init-from"
             )
-    return {**shape, **{name: fixed[name] for name in _NOISE if name in fixed}}
+    return shape
+
+
+def _noise_of(source: ModelFile) -> dict[str, Any]:
+    """The dropout that the model to start from was trained with."""
+    known = source.facts.get("training")
+    return {name: known[name] for name in ("dropout", "weight_dropout") if isinstance(known, dict) and name in known}
+
+
+def _level_of(source: ModelFile, given: Mapping[str, Any]) -> str:
+    level: str = source.vocab.level
+    if given.get("level", level) != level:
+        raise SettingsError(
+            f"level is {given['level']!r}, but the model to start from has {level!r}; "
+            f"leave the option out, or train without --init-from"
+        )
+    return level
 
 
 def _carried_over(
@@ -221,7 +212,7 @@ def _carried_over(
         new_rows = torch.from_numpy(vocab.encode(source.vocab.symbols).astype(np.int64))
     weights = {name: weight.detach().clone() for name, weight in fresh.weights().items()}
     for name, weight in weights.items():
-        old = torch.from_numpy(source.weights[name])
+        old = torch.tensor(source.weights[name])
         if name == "layers.0.weight_ih" and shape.input == "one-hot":
             weight[:, new_rows] = old[:, old_rows]
         elif name in ("embedding.weight", "output.weight", "output.bias"):

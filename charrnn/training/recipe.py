@@ -1,27 +1,47 @@
 """Sizes and rates for a text, a budget and a device when the user names none.
 
-The figures come from the search under tests/benchmarks; the README shows its results.
+The figures come from the search that docs/results.md reports.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from charrnn.errors import SettingsError
 from charrnn.models.settings import ModelSettings
-from charrnn.training.settings import TrainingSettings
+from charrnn.training.settings import LENGTHS, TrainingSettings
 
 DEFAULT_MINUTES = 5.0
 _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
-_PEAK_AT_256 = {"rnn": 0.006, "lstm": 0.0205, "gru": 0.015}  # learning rate of a layer of 256 units or fewer
-# Share more with each doubling of exposure, and the most of it. Weight dropout was searched for the LSTM alone.
-_NOISE = {
-    "rnn": {"dropout": (0.1, 0.6)},
-    "lstm": {"dropout": (0.055, 0.5), "weight_dropout": (0.04, 0.3)},
-    "gru": {"dropout": (0.1, 0.6)},
+_MOST_ONE_HOT = 512  # symbols
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """What the search found for a cell; the defaults serve one that was not searched.
+
+    Attributes:
+        peak_rate: learning rate of a layer of 256 units or fewer.
+        dropout: share added with each doubling of exposure, and its maximum; see ``_noise``.
+        weight_dropout: the same, of recurrent weights.
+        speed: symbols per second, as a share of the GRU's.
+    """
+
+    peak_rate: float = 0.01
+    dropout: tuple[float, float] = (0.1, 0.6)
+    weight_dropout: tuple[float, float] = (0.0, 0.0)
+    speed: float = 0.5
+
+
+_SEARCHED = {
+    "rnn": _Tuning(peak_rate=0.006, speed=1.4),
+    "lstm": _Tuning(peak_rate=0.0205, dropout=(0.055, 0.5), weight_dropout=(0.04, 0.3), speed=0.6),
+    "gru": _Tuning(peak_rate=0.015, speed=1.0),
+    "gru-before": _Tuning(peak_rate=0.015, speed=1.0),
 }
-_SPEED = {"rnn": 1.4, "lstm": 0.6, "gru": 1.0}  # symbols a second, as a share of the GRU's
 
 
 @dataclass(frozen=True)
@@ -44,8 +64,8 @@ def recommend(
     num_symbols: int,
     vocab_size: int,
     on_gpu: bool,
-    model: dict[str, Any],
-    training: dict[str, Any],
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
 ) -> Recipe:
     """A recipe that suits the text, the time and the device.
 
@@ -60,37 +80,39 @@ def recommend(
         SettingsError: a fixed value is out of range.
     """
     training = dict(training)
-    if not any(name in training for name in ("minutes", "epochs", "steps")):
+    if not any(name in training for name in LENGTHS):
         if num_symbols < _SHORT_TEXT:
             # Five minutes would be hundreds of passes. A few hundred updates are the least that teach anything.
             training["epochs"] = max(_SHORT_TEXT_EPOCHS, _LEAST_UPDATES * min(1024, num_symbols) / num_symbols)
         else:
             training["minutes"] = DEFAULT_MINUTES
     seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
-    # The reset gate is the GRU's: who names its form wants that cell.
-    cell = model.get("cell", "gru" if "reset" in model else ModelSettings.cell)
+    cell = model.get("cell", ModelSettings.settings()["cell"].default)
+    tuning = _SEARCHED.get(cell, _Tuning())
     hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, cell, seconds, on_gpu=on_gpu)
-    epochs = _epochs(num_symbols, cell, hidden_size, seconds, on_gpu=on_gpu)
+    epochs = _epochs(num_symbols, tuning.speed, hidden_size, seconds, on_gpu=on_gpu)
+    # Who names the size of an embedding wants one.
+    has_embedding = "embedding_size" in model or vocab_size > _MOST_ONE_HOT
     shape = ModelSettings(
         **{
             "vocab_size": vocab_size,
             "cell": cell,
             "hidden_size": hidden_size,
-            "input": "one-hot" if vocab_size <= 512 else "embedding",
+            "input": "embedding" if has_embedding else "one-hot",
             "embedding_size": min(256, hidden_size),
             **model,
         }
     )
+    if shape.input == "one-hot" and "embedding_size" in model:
+        raise SettingsError("--embedding-size goes with --input embedding; leave it out, or choose that input")
     exposure = epochs * shape.num_parameters / num_symbols
-    noise: dict[str, Any] = {
-        name: _noise(exposure, step, most) for name, (step, most) in _NOISE[shape.cell].items() if name not in model
-    }
-    shape = replace(shape, **noise)
     choice = TrainingSettings(
         **{
             "batch_size": 128 if on_gpu else 16,
             "bptt": 128 if on_gpu else 64,
-            "learning_rate": _PEAK_AT_256[shape.cell] * 256 / max(shape.hidden_size, 256),
+            "learning_rate": tuning.peak_rate * 256 / max(shape.hidden_size, 256),
+            "dropout": _noise(exposure, *tuning.dropout),
+            "weight_dropout": _noise(exposure, *tuning.weight_dropout),
             **training,
         }
     )
@@ -121,9 +143,9 @@ def _hidden_size(num_symbols: int, cell: str, seconds: float, *, on_gpu: bool) -
     return next(size for size, most in ((256, 25), (384, 60), (512, 240), (768, math.inf)) if seconds <= most)
 
 
-def _epochs(num_symbols: int, cell: str, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
+def _epochs(num_symbols: int, speed: float, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
     """Passes over the text that a run of ``seconds`` makes on a common two-core machine or one GPU."""
-    symbols_per_second = _SPEED[cell] * (2e6 if on_gpu else 3.3e7 / hidden_size)
+    symbols_per_second = speed * (2e6 if on_gpu else 3.3e7 / hidden_size)
     return seconds * symbols_per_second / num_symbols
 
 

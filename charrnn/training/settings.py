@@ -1,42 +1,30 @@
-"""How a model is trained: every choice that shapes the weights, validated once."""
+"""How a model is trained: every choice that shapes the weights, and the schedule of the rate."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from charrnn.errors import SettingsError
+from charrnn.fields import Settings, setting
+from charrnn.models.settings import CHOSEN
 
-# Field: lowest and highest value, whether the lowest itself is allowed, and whether it must be whole.
-_RANGES: dict[str, tuple[float, float, bool, bool]] = {
-    "batch_size": (1, 65_536, True, True),
-    "bptt": (1, 65_536, True, True),
-    "learning_rate": (0, 10, False, False),
-    "final_learning_rate": (0, 1, True, False),
-    "warmup_steps": (0, 1_000_000, True, True),
-    "weight_decay": (0, 10, True, False),
-    "beta1": (0, 0.9999, True, False),
-    "beta2": (0, 0.999999, True, False),
-    "grad_clip": (0, 1e6, False, False),
-    "averaging": (0, 1, True, False),
-    "restart": (0, 1, True, False),
-    "patience": (1, 1_000_000, True, True),
-    "seed": (0, 2**63 - 1, True, True),
-    "minutes": (0, 1e6, False, False),
-    "epochs": (0, 1e9, False, False),
-    "steps": (1, 10**12, True, True),
-    "eval_every": (1, 10**12, True, True),
-}
-_ENDS = ("minutes", "epochs", "steps")
+_PANEL = "Recipe"
+_LENGTH = "Length of the run"
+LENGTHS = ("minutes", "epochs", "steps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(Settings):
     """A run's recipe and its end.
 
     Attributes:
+        minutes: length of the run in time, or
+        epochs: in passes over the text, or
+        steps: in updates; exactly one of the three is given.
         batch_size: B, parallel streams.
         bptt: T, steps a gradient reaches back.
+        dropout: share of each layer's outputs dropped.
+        weight_dropout: share of each layer's recurrent weights dropped, drawn anew for every window (Wan et al. 2013;
+            Merity et al. 2018).
         learning_rate: AdamW's peak rate.
         final_learning_rate: rate at the last step, as a share of the peak.
         warmup_steps: steps over which the rate rises from near zero to its peak.
@@ -48,64 +36,75 @@ class TrainingSettings:
         restart: share of windows before which a stream forgets all and begins from the zero state, as texts to be
             sampled or scored do; without it a model seldom learns how a text begins.
         patience: evaluations without a better held-out loss after which the run ends.
-        seed: of weights, window offsets and dropout.
-        minutes: length of the run in time, or
-        epochs: in passes over the text, or
-        steps: in updates; exactly one of the three is given.
         eval_every: steps from one held-out evaluation to the next; None chooses about twenty for the run.
+        seed: of weights, window offsets and dropout.
 
     Raises:
         SettingsError: a value is out of range; the message names it and the range.
     """
 
-    batch_size: int
-    bptt: int
-    learning_rate: float
-    final_learning_rate: float = 0.01
-    warmup_steps: int = 250
-    weight_decay: float = 0.01
-    beta1: float = 0.9
-    beta2: float = 0.99
-    grad_clip: float = 0.25
-    averaging: float = 0.05
-    restart: float = 0.05
-    patience: int = 10
-    seed: int = 0
-    minutes: float | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    eval_every: int | None = None
+    minutes: float | None = setting(
+        None,
+        help="Length of the run in minutes.",
+        above=0,
+        high=1e6,
+        panel=_LENGTH,
+        shown_default="5, or 60 epochs of a text below 400,000 symbols",
+    )
+    epochs: float | None = setting(None, help="... or in passes over the text.", above=0, high=1e9, panel=_LENGTH)
+    steps: int | None = setting(None, help="... or in updates.", low=1, high=10**12, panel=_LENGTH)
+    batch_size: int = setting(help="Parallel streams.", low=1, high=65_536, panel=_PANEL, shown_default=CHOSEN)
+    bptt: int = setting(help="Steps a gradient reaches back.", low=1, high=65_536, panel=_PANEL, shown_default=CHOSEN)
+    dropout: float = setting(
+        0.0, help="Share of each layer's outputs dropped.", low=0, below=1, panel=_PANEL, shown_default=CHOSEN
+    )
+    weight_dropout: float = setting(
+        0.0,
+        help="Share of the recurrent weights dropped, drawn anew for each window.",
+        low=0,
+        below=1,
+        panel=_PANEL,
+        shown_default=CHOSEN,
+    )
+    learning_rate: float = setting(help="Peak rate of AdamW.", above=0, high=10, panel=_PANEL, shown_default=CHOSEN)
+    final_learning_rate: float = setting(0.01, help="Last rate, as a share of the peak.", low=0, high=1, panel=_PANEL)
+    warmup_steps: int = setting(250, help="Steps in which the rate rises.", low=0, high=1_000_000, panel=_PANEL)
+    weight_decay: float = setting(0.01, help="AdamW's decay of matrices.", low=0, high=10, panel=_PANEL)
+    beta1: float = setting(0.9, help="AdamW's decay of the mean gradient.", low=0, high=0.9999, panel=_PANEL)
+    beta2: float = setting(0.99, help="AdamW's decay of the mean squared gradient.", low=0, high=0.999999, panel=_PANEL)
+    grad_clip: float = setting(0.25, help="Largest norm of the gradient.", above=0, high=1e6, panel=_PANEL)
+    averaging: float = setting(
+        0.05, help="Share of the steps so far that the averaged weights look back.", low=0, high=1, panel=_PANEL
+    )
+    restart: float = setting(
+        0.05,
+        help="Share of windows at which a stream begins anew from the zero state.",
+        low=0,
+        high=1,
+        panel=_PANEL,
+    )
+    patience: int = setting(
+        10,
+        help="Evaluations without a better held-out loss that end the run.",
+        low=1,
+        high=1_000_000,
+        panel=_PANEL,
+    )
+    eval_every: int | None = setting(
+        None, help="Steps between evaluations.", low=1, high=10**12, panel=_PANEL, shown_default="about 20 per run"
+    )
+    seed: int = setting(0, help="Seed of weights, windows and dropout.", low=0, high=2**63 - 1, panel=_PANEL)
 
-    def __post_init__(self) -> None:
-        for name, (low, high, closed, whole) in _RANGES.items():
-            value = getattr(self, name)
-            if value is None and name in (*_ENDS, "eval_every"):
-                continue
-            kinds = (int,) if whole else (int, float)
-            in_range = type(value) in kinds and math.isfinite(value) and low <= value <= high
-            if not in_range or (value == low and not closed):
-                kind = "a whole number" if whole else "a number"
-                bound = f"from {low:g}" if closed else f"above {low:g}"
-                raise SettingsError(f"{name} is {value!r}; it must be {kind} {bound} to {high:g}")
-        if sum(getattr(self, name) is not None for name in _ENDS) != 1:
-            raise SettingsError("give the end of the run as exactly one of minutes, epochs and steps")
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as plain values, for ``from_json``."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "TrainingSettings":
-        """Settings from plain values, every key required, none unknown.
+    def check_together(self) -> None:
+        """Makes sure that the run has one end.
 
         Raises:
-            SettingsError: a key is missing or unknown, or a value is out of range.
+            SettingsError: it has none or several.
         """
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            odd = sorted(names ^ set(values))
-            raise SettingsError(f"training settings: missing or unknown {odd}")
-        return cls(**values)
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"found {' and '.join(given)}" if given else "found none"
+            raise SettingsError(f"give the length of the run as exactly one of minutes, epochs and steps; {found}")
 
 
 def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | None) -> float:

@@ -28,11 +28,6 @@ class CellFacts(ctypes.Structure):
     )
 
 
-def kernel_name(cell: str, reset: str) -> str:
-    """The name of the kernel for a model's cell and the place of its reset gate."""
-    return cell if reset == "after" else f"{cell}-{reset}"
-
-
 @cache
 def kernel_number(name: str) -> int:
     """The number by which the C functions know a cell: "rnn", "lstm", "gru" or "gru-before".

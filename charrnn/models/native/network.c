@@ -33,6 +33,13 @@ typedef struct {
   const float *bias_out;         /* (V,) */
 } Weights;
 
+/* How a symbol is drawn: the fields of SamplingSettings in models/settings.py, in its order. */
+typedef struct {
+  double temperature;
+  int64_t top_k;
+  double top_p, min_p;
+} Sampling;
+
 /* Mirrors `_Run` in network.py. */
 typedef struct {
   const void *network;
@@ -44,8 +51,7 @@ typedef struct {
   double *nats;           /* (T, B) -ln p(target), or NULL */
   int64_t *drawn;         /* (T, B) to generate, or NULL */
   const double *uniforms; /* (T, B) in [0, 1) */
-  double temperature, top_p, min_p;
-  int64_t top_k;
+  Sampling sampling;
   const uint8_t *transitions, *allowed; /* (states, V): automaton of the symbols that may follow, or NULL */
   uint8_t *marks;                       /* (B,) its states */
 } Run;
@@ -278,22 +284,22 @@ static int64_t draw(const Run *run, const float *logits, long V, const uint8_t *
     if (best < 0 || logits[v] > logits[best]) best = v;
   }
   if (best < 0 || !isfinite(logits[best])) return -1;
-  if (run->temperature == 0) return best;
+  if (run->sampling.temperature == 0) return best;
   for (long v = 0; v < V; v++)
-    p[v] = allowed && !allowed[v] ? -INFINITY : ((double)logits[v] - (double)logits[best]) / run->temperature;
-  if (run->top_k > 0 && run->top_k < V) {
+    p[v] = allowed && !allowed[v] ? -INFINITY : ((double)logits[v] - (double)logits[best]) / run->sampling.temperature;
+  if (run->sampling.top_k > 0 && run->sampling.top_k < V) {
     long size = V;
     double kth = 0;
     heap_of_all(heap, V, p);
-    for (long k = 0; k < run->top_k; k++) kth = p[take_first(heap, &size, p)];
+    for (long k = 0; k < run->sampling.top_k; k++) kth = p[take_first(heap, &size, p)];
     for (long v = 0; v < V; v++)
       if (p[v] < kth) p[v] = -INFINITY;
   }
   double total = 0;
   for (long v = 0; v < V; v++) total += p[v] = exp(p[v]);
-  if (run->top_p < 1) {
+  if (run->sampling.top_p < 1) {
     /* The slack lets shares such as 0.5 + 0.3 reach 0.8 although their sum in float64 falls short of it. */
-    double wanted = (run->top_p - 1e-12) * total, reached = 0;
+    double wanted = (run->sampling.top_p - 1e-12) * total, reached = 0;
     long size = V;
     heap_of_all(heap, V, p);
     reached += p[take_first(heap, &size, p)];
@@ -301,7 +307,7 @@ static int64_t draw(const Run *run, const float *logits, long V, const uint8_t *
     for (long i = 0; i < size; i++) p[heap[i]] = 0;
   }
   total = 0;
-  double least = run->min_p * p[best];
+  double least = run->sampling.min_p * p[best];
   for (long v = 0; v < V; v++) {
     if (p[v] < least) p[v] = 0;
     total += p[v];

@@ -6,20 +6,22 @@ Legend: T steps, B streams, E embedding size, H hidden units, G gates, V symbols
 import ctypes
 import weakref
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import InputError
-from charrnn.models.native.kernel import kernel_name, kernel_number, library_functions
-from charrnn.models.settings import ModelSettings
+from charrnn.errors import InputError, NonFiniteError
+from charrnn.models.cells import State, input_table
+from charrnn.models.native.kernel import kernel_number, library_functions
+from charrnn.models.predictor import Generated, Predictor
+from charrnn.models.settings import ModelSettings, SamplingSettings
+from charrnn.text.utf8 import ALLOWED, NUM_STATES, TRANSITIONS
 
 Array = NDArray[Any]
-State = tuple[Array, Array]
-"""Hidden (L, B, H) and cell state, (L, B, H) for an LSTM and (0, B, H) for the others."""
 
 _NO_MEMORY, _BAD_ID, _BAD_LOGITS = 1, 2, 4
+_C_TYPES: dict[type, Any] = {int: ctypes.c_int64, float: ctypes.c_double}
 
 
 class _Weights(ctypes.Structure):
@@ -33,6 +35,12 @@ class _Weights(ctypes.Structure):
     ]
 
 
+class _Sampling(ctypes.Structure):
+    """``Sampling`` in network.c: the fields of ``SamplingSettings``."""
+
+    _fields_ = tuple((name, _C_TYPES[known.kind]) for name, known in SamplingSettings.settings().items())
+
+
 class _Run(ctypes.Structure):
     """Mirrors ``Run`` in network.c."""
 
@@ -41,36 +49,23 @@ class _Run(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("T", "B", "num_threads")),
         *((name, ctypes.c_void_p) for name in ("ids", "targets", "hidden", "cells", "logits", "nats")),
         *((name, ctypes.c_void_p) for name in ("drawn", "uniforms")),
-        *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
-        ("top_k", ctypes.c_int64),
+        ("sampling", _Sampling),
         *((name, ctypes.c_void_p) for name in ("transitions", "allowed", "marks")),
     ]
 
 
-class Automaton(NamedTuple):
-    """Which symbols may follow which, as of UTF-8's bytes.
-
-    Attributes:
-        transitions: (S, V) uint8, the state after a symbol.
-        allowed: (S, V) bool, whether the symbol may stand there.
-    """
-
-    transitions: Array
-    allowed: Array
-
-
-class NativeNetwork:
-    """Weights packed for this processor. It keeps no state of a text, and may be used from several threads.
+class NativeNetwork(Predictor):
+    """Weights packed for this processor, as a predictor. It may be used from several threads.
 
     A stream's numbers depend on that stream alone, whatever is beside it and however its steps are grouped.
 
     Args:
-        settings: shape of the model.
+        settings: shape of the model; its cell has a kernel.
         weights: float32, by the names of ``settings.parameter_shapes()``.
         num_threads: most threads a call may use; no result depends on it.
 
     Raises:
-        RuntimeError: there is no library; ``build.unavailable_reason`` says why.
+        RuntimeError: there is no library (``build.unavailable_reason`` says why), or no kernel of that cell.
         InputError: a weight has the wrong shape.
     """
 
@@ -82,12 +77,14 @@ class NativeNetwork:
         free = self._calls.charrnn_network_free
         weakref.finalize(self, free, ctypes.c_void_p(self._handle))
 
+    @property
+    def num_symbols(self) -> int:
+        """V."""
+        return self.settings.vocab_size
+
     def zero_state(self, num_streams: int) -> State:
         """The state at the start of a text."""
-        s = self.settings
-        shape = (s.num_layers, num_streams, s.hidden_size)
-        cell_shape = shape if s.cell == "lstm" else (0, *shape[1:])
-        return np.zeros(shape, np.float32), np.zeros(cell_shape, np.float32)
+        return self.settings.zero_state(num_streams, lambda shape: np.zeros(shape, np.float32))
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """Logits (B, V) float32 of what follows ``ids`` (B,), and the state after reading them."""
@@ -113,67 +110,42 @@ class NativeNetwork:
         state: State,
         *,
         uniforms: Array,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        min_p: float = 0.0,
-        automaton: Automaton | None = None,
+        sampling: SamplingSettings,
         marks: Array | None = None,
-    ) -> tuple[Array, State, Array | None]:
-        """Symbols drawn one after the other, each the next one's input.
-
-        Args:
-            ids: (B,) symbols to read first.
-            state: the state before reading them.
-            uniforms: (T, B) numbers in [0, 1), one a draw.
-            temperature: logits are divided by it; 0 takes the most probable symbol, of ties the lowest id.
-            top_k: only the k most probable symbols and those that tie with the k-th; 0 is off.
-            top_p: then only the fewest most probable symbols that reach it together, lower ids first; 1 is off.
-            min_p: then only symbols at least this share as probable as the most probable one; 0 is off.
-            automaton: which symbols may follow which; with marks.
-            marks: (B,) its states.
-
-        Returns:
-            (T, B) ids drawn, the state before the last row of them is read, and the automaton's states (B,)
-            after it, or None.
-
-        Raises:
-            InputError: the logits are not finite.
-        """
+    ) -> Generated:
+        """Symbols drawn one after the other, each the next one's input; see ``Predictor.generate``."""
         ids = _ids(ids)
         uniforms = np.ascontiguousarray(uniforms, np.float64)
         if uniforms.shape[1:] != ids.shape:
             raise InputError(f"uniforms {uniforms.shape} must have one column for each of {len(ids)} streams")
         drawn = np.empty(uniforms.shape, np.int64)
         arrays = {"ids": ids, "drawn": drawn, "uniforms": uniforms}
-        if automaton is not None and marks is not None:
-            shape = (len(automaton.transitions), self.settings.vocab_size)
+        if marks is not None:
             marks = np.array(marks, np.uint8)
-            arrays["transitions"] = np.ascontiguousarray(automaton.transitions, np.uint8)
-            arrays["allowed"] = np.ascontiguousarray(automaton.allowed, np.uint8)
-            arrays["marks"] = marks
-            if arrays["transitions"].shape != shape or arrays["allowed"].shape != shape:
-                raise InputError(f"the automaton must have tables of {shape}")
-            if marks.shape != ids.shape or (marks >= shape[0]).any():
-                raise InputError(f"marks must be {len(ids)} states below {shape[0]}")
-        after = self._run(drawn.shape, state, **arrays, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-        return drawn, after, marks
+            if self.num_symbols != ALLOWED.shape[1]:
+                raise InputError(f"the model has {self.num_symbols} symbols, which are no bytes")
+            if marks.shape != ids.shape or (marks >= NUM_STATES).any():
+                raise InputError(f"marks must be {len(ids)} states below {NUM_STATES}")
+            arrays |= {"transitions": TRANSITIONS, "allowed": ALLOWED.view(np.uint8), "marks": marks}
+        chosen = _Sampling(*(getattr(sampling, name) for name in SamplingSettings.settings()))
+        after = self._run(drawn.shape, state, **arrays, sampling=chosen)
+        return Generated(drawn, after, marks)
 
-    def _run(self, shape: tuple[int, ...], state: State, **values: Array | float) -> State:
+    def _run(self, shape: tuple[int, ...], state: State, **values: Array | ctypes.Structure) -> State:
         num_steps, num_streams = shape
-        expected = self.zero_state(num_streams)
-        after = tuple(np.array(part, np.float32, order="C") for part in state)
-        for part, zero in zip(after, expected, strict=True):
-            if part.shape != zero.shape:
-                raise InputError(f"a state is {part.shape}; it must be {zero.shape}")
+        after = state.map(lambda part: np.array(part, np.float32, order="C"))
+        expected = list(self.settings.state_shapes(num_streams).values())
+        if [part.shape for part in after] != expected:
+            raise InputError(f"a state is {[part.shape for part in after]}; it must be {expected}")
         given = {name: value.ctypes.data if isinstance(value, np.ndarray) else value for name, value in values.items()}
+        hidden, *cells = (part.ctypes.data for part in after)
         run = _Run(
             network=self._handle,
             T=num_steps,
             B=num_streams,
             num_threads=self._num_threads,
-            hidden=after[0].ctypes.data,
-            cells=after[1].ctypes.data,
+            hidden=hidden,
+            cells=cells[0] if cells else None,
             **given,
         )
         status = self._calls.charrnn_network_run(ctypes.byref(run))
@@ -182,8 +154,8 @@ class NativeNetwork:
         if status == _BAD_ID:
             raise InputError(f"an id is not one of the {self.settings.vocab_size} symbols")
         if status == _BAD_LOGITS:
-            raise InputError("the model gives logits that are not finite; it cannot be sampled from")
-        return after[0], after[1]
+            raise NonFiniteError
+        return after
 
 
 def _ids(ids: Array) -> Array:
@@ -196,11 +168,8 @@ def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Arr
         w[name] = np.ascontiguousarray(weights[name], np.float32)
         if w[name].shape != shape:
             raise InputError(f"{name} is {w[name].shape}; it must be {shape}")
-    # One-hot input never needs a product: W_ih x is a column of W_ih. An embedding folds into it likewise.
-    table = w["layers.0.weight_ih"].T
-    if settings.input == "embedding":
-        table = w["embedding.weight"] @ table
-    table = np.ascontiguousarray(table + w.get("layers.0.bias_ih", np.float32(0)), np.float32)
+    table = input_table(w["layers.0.weight_ih"], w.get("layers.0.bias_ih"), w.get("embedding.weight"))
+    table = np.ascontiguousarray(table, np.float32)
 
     def pointers(kind: str) -> ctypes.Array[ctypes.c_void_p]:
         arrays = [w.get(f"layers.{layer}.{kind}") for layer in range(settings.num_layers)]
@@ -211,7 +180,7 @@ def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Arr
     lists = {kind: pointers(kind) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
     bias_out = w.get("output.bias")
     given = _Weights(
-        cell=kernel_number(kernel_name(settings.cell, settings.reset)),
+        cell=kernel_number(settings.recurrent_cell.kernel),
         L=settings.num_layers,
         H=settings.hidden_size,
         V=settings.vocab_size,

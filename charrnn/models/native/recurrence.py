@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from charrnn.models.native.build import library
-from charrnn.models.native.kernel import cell_facts, kernel_name, kernel_number, library_functions
+from charrnn.models.native.kernel import cell_facts, kernel_number, library_functions
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -37,28 +37,24 @@ class _Window(ctypes.Structure):
 
 
 def recur(
-    cell: str,
-    reset: str,
+    kernel: str,
     x_or_table: Tensor,
     ids_or_none: Tensor | None,
-    h0: Tensor,
-    c0: Tensor | None,
+    state: tuple[Tensor, ...],
     weight_hh: Tensor,
     bias_hh: Tensor | None,
     *,
     num_threads: int,
     precision: Precision = "float32",
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Outputs of a layer over a window, and its last state; every float input has its gradient.
 
     Args:
-        cell: "rnn", "lstm" or "gru".
-        reset: "after" or "before", for a GRU.
+        kernel: the cell's kernel, as its entry in ``models.cells`` names it.
         x_or_table: the input's share of the gates, W_ih x_t + b_ih: (T, B, G*H); with ids, (V, G*H), one row
-            a symbol.
+            per symbol.
         ids_or_none: (T, B) whole numbers, each below V, or None.
-        h0: (B, H) hidden state before the window.
-        c0: (B, H) cell state before it; LSTM only.
+        state: (B, H) arrays before the window, hidden first.
         weight_hh: (G*H, H).
         bias_hh: (G*H,) or None.
         num_threads: most threads to use. The kernels' results do not depend on it; the gradient of weight_hh
@@ -66,17 +62,17 @@ def recur(
         precision: what the factors of products are rounded to; sums are float32.
 
     Returns:
-        Outputs (T, B, H), last hidden state (B, H), last cell state (B, H) or None.
+        Outputs (T, B, H) and the state after the window.
 
     Raises:
         RuntimeError: there is no library (``build.unavailable_reason`` says why), or a size or type is wrong.
         IndexError: an id is outside the table.
     """
-    number = kernel_number(kernel_name(cell, reset))
+    h0, c0 = state if len(state) > 1 else (state[0], None)
     outputs, h, c = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        number, num_threads, precision, x_or_table, ids_or_none, h0, c0, weight_hh, bias_hh
+        kernel_number(kernel), num_threads, precision, x_or_table, ids_or_none, h0, c0, weight_hh, bias_hh
     )
-    return outputs, h, c
+    return outputs, (h,) if c is None else (h, c)
 
 
 def has_bfloat16() -> bool:

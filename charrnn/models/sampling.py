@@ -4,54 +4,15 @@ Legend: B streams, V symbols.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import InputError, SettingsError
+from charrnn.errors import NonFiniteError
+from charrnn.models.settings import SamplingSettings
 
 Array = NDArray[Any]
-
-MAX_TEMPERATURE = 100.0
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """Which symbols may be drawn, and how often; each part narrows what the parts before it left.
-
-    Attributes:
-        temperature: logits are divided by it, 0 to 100; 1 is the model as trained, 0 takes the most probable.
-        top_k: only the k most probable symbols, and all that tie with the k-th; 0 is off.
-        top_p: only the fewest most probable symbols whose probabilities reach p, 0 < p <= 1; of symbols that
-            tie, lower ids count as more probable. 1 is off.
-        min_p: only symbols at least this share as probable as the most probable one, 0 to 1; 0 is off.
-
-    Source: top-k Fan et al. 2018; top-p Holtzman et al. 2020; min-p Nguyen et al. 2024.
-
-    Raises:
-        SettingsError: a value is out of range; the message names it and the range.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require_number("temperature", self.temperature, 0.0, MAX_TEMPERATURE)
-        if type(self.top_k) is not int or not 0 <= self.top_k <= 0x110000:
-            raise SettingsError(f"top_k is {self.top_k!r}; it must be a whole number from 0 (off) to {0x110000:,}")
-        _require_number("top_p", self.top_p, 0.0, 1.0)
-        if self.top_p == 0:
-            raise SettingsError(f"top_p is {self.top_p!r}; it must be above 0 and at most 1 (off)")
-        _require_number("min_p", self.min_p, 0.0, 1.0)
-
-
-def _require_number(name: str, value: object, low: float, high: float) -> None:
-    if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
-        raise SettingsError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
 
 
 def probabilities(logits: Array, sampling: SamplingSettings, *, allowed: Array | None = None) -> Array:
@@ -82,8 +43,7 @@ def probabilities(logits: Array, sampling: SamplingSettings, *, allowed: Array |
         ranked = np.take_along_axis(p, order, axis=1)
         before = np.cumsum(ranked, axis=1) - ranked
         before[:, 0] = 0.0
-        # 1e-12 of slack: shares such as 0.5 + 0.3 must reach 0.8 although their float64 sum falls short of
-        # it.
+        # 1e-12 of slack: shares such as 0.5 + 0.3 must reach 0.8 although their float64 sum falls short of it.
         reached = before >= (sampling.top_p - 1e-12) * ranked.sum(axis=1, keepdims=True)
         reached[:, 0] = False
         np.put_along_axis(p, order, np.where(reached, 0.0, ranked), axis=1)
@@ -108,7 +68,7 @@ def choose(
         (B,) ids.
 
     Raises:
-        InputError: the logits are not finite.
+        NonFiniteError: the logits are not finite.
     """
     if sampling.temperature == 0:
         z = logits if allowed is None else np.where(allowed, logits, -np.inf)
@@ -126,4 +86,4 @@ def choose(
 
 def _require_finite(value: float) -> None:
     if not math.isfinite(value):
-        raise InputError("the model gives logits that are not finite; it cannot be sampled from")
+        raise NonFiniteError

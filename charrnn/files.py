@@ -7,7 +7,8 @@ import errno
 import os
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charrnn.errors import OutputError
@@ -16,35 +17,76 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY = re.compile(r"\..+\.tmp-([1-9]\d{0,8})-[0-9a-f]+", re.DOTALL)
 
 
+class Writer:
+    """A file being written; see ``replacing``."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Writes all of ``data``, however little each call takes."""
+        write_all(self._descriptor, data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Writer]:
+    """A writer whose file takes the place of ``path`` at the end of the block, if nothing went wrong.
+
+    Whoever reads ``path`` meanwhile, or after a crash, finds the old file or the new one.
+
+    Args:
+        path: in an existing directory.
+
+    Raises:
+        OSError: it could not be written; the file before is as it was, and nothing is left beside it. (Only when the
+            directory's sync fails is the new file in place already: whole, but not safe from a power cut.)
+    """
+    temporary = temporary_beside(path)
+    try:
+        descriptor = _open_new(temporary)
+        try:
+            yield Writer(descriptor)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105 - see the module's docstring
+        _sync_directory(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Makes ``path`` hold ``data``; whoever reads it meanwhile, or after a crash, finds the old file or the new one.
+    """Makes ``path`` hold ``data``, as ``replacing`` does.
 
     Args:
         path: in an existing directory.
         data: all of the file.
 
     Raises:
-        OutputError: it could not be written; the file before is as it was, and nothing is left beside it. (Only
-            when the directory's sync fails is the new file in place already: whole, but not safe from a power cut.)
+        OutputError: it could not be written; the file before is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        _write_synced(temporary, data)
-        os.replace(temporary, path)  # noqa: PTH105 - see the module's docstring
-        _sync_directory(path.parent)
+        with replacing(path) as file:
+            file.write(data)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
         raise OutputError(f"cannot write {str(path)!r}: {describe(error, path.parent, len(data))}") from error
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside ``path`` that tells which process writes it, so that what killed ones leave can be told."""
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def remove_stale(directory: Path) -> None:
     """Removes what writers that were killed left beside their files in ``directory``."""
-    for path in directory.glob(".*.tmp-*"):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and not _is_alive(int(match[1])):
-            with suppress(OSError):
-                path.unlink()
+    with suppress(OSError):
+        for path in directory.glob(".*.tmp-*"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and not _is_alive(int(match[1])):
+                with suppress(OSError):
+                    path.unlink()
 
 
 def probe_writable(directory: Path) -> None:
@@ -59,9 +101,14 @@ def probe_writable(directory: Path) -> None:
         raise OutputError(
             f"cannot make the directory {str(directory)!r}: {error.strerror}; choose another with --out or --name"
         ) from error
-    probe = directory / f".probe.tmp-{os.getpid()}-{secrets.token_hex(4)}"
+    probe = temporary_beside(directory / "probe")
     try:
-        _write_synced(probe, b"charrnn\n")
+        descriptor = _open_new(probe)
+        try:
+            write_all(descriptor, b"charrnn\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.unlink(probe)  # noqa: PTH108
     except OSError as error:
         with suppress(OSError):
@@ -84,9 +131,9 @@ def describe(error: OSError, directory: Path, num_bytes: int) -> str:
     return f"{reason} ({num_bytes:,} bytes needed, {free} bytes free): free some room"
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Writes all of ``data``, however little each call takes."""
-    view = memoryview(data)
+    view = memoryview(data).cast("B")
     while view:
         written = os.write(descriptor, view)
         if not written:
@@ -94,14 +141,8 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[written:]
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(path, flags, 0o666)
-    try:
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _open_new(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
 def _sync_directory(directory: Path) -> None:

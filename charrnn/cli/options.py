@@ -1,0 +1,138 @@
+"""Commands whose options are settings: from the one statement of a setting to its option, its help and its checks."""
+
+import dataclasses
+import functools
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charrnn.errors import InputError, SettingsError
+from charrnn.fields import Setting, Settings, did_you_mean
+
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+
+def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the settings of some groups as options, and as arguments those that go by position.
+
+    The command is called with those alone that the user gave, by their names, beside its own parameters.
+
+    Args:
+        groups: the settings, in the order in which the help lists them.
+    """
+    known = {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind != inspect.Parameter.VAR_KEYWORD]
+        made = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_unset(each), annotation=_annotation(each))
+            for name, each in known.items()
+        ]
+        arguments = [p for p in made if known[p.name].is_argument]
+        options = [p for p in made if not known[p.name].is_argument]
+
+        @functools.wraps(function)
+        def command(**values: Any) -> None:  # noqa: ANN401 - options of every type
+            given = {}
+            for name, value in values.items():
+                if name not in known:
+                    given[name] = value
+                elif value is not None and value is not False and value != []:
+                    given[name] = tuple(value) if isinstance(value, list) else value
+                elif value is False and known[name].default is True:
+                    given[name] = False
+            function(**given)
+
+        keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        parameters = [*arguments, *keyword_only, *options]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
+    """Settings from a TOML file of names and values, each checked.
+
+    Args:
+        path: of the file.
+        groups: whose settings it may hold; names may be written with dashes too.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+        SettingsError: a name is unknown, or a value is out of range.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{str(path)!r} is not a TOML file of settings: {error}") from error
+    known = {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
+    given = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise SettingsError(f"{str(path)!r}: there is no setting {key!r}{did_you_mean(name, known)}")
+        if name in given:
+            raise SettingsError(f"{str(path)!r}: {name} is given twice")
+        given[name] = known[name].from_plain(value)
+        try:
+            known[name].check(given[name])
+        except SettingsError as error:
+            raise SettingsError(f"{str(path)!r}: {error}") from error
+    return given
+
+
+def write_config(settings: Mapping[str, Any]) -> bytes:
+    """A TOML file of settings, for ``read_config``; what is None is left out."""
+    import tomli_w
+
+    plain = {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in settings.items()
+        if value is not None
+    }
+    return tomli_w.dumps(plain).encode()
+
+
+def shown_default(setting: Setting) -> str:
+    """What the help says of the default; "" for nothing."""
+    if setting.shown_default is not None:
+        return setting.shown_default
+    default = setting.default
+    if default is None or default is dataclasses.MISSING or default == () or default is False:
+        return ""
+    if isinstance(default, bool):
+        return setting.name.replace("_", "-")
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _unset(setting: Setting) -> Any:  # noqa: ANN401 - typer's idea of "not given"
+    return False if setting.kind is bool and setting.default is False else None
+
+
+def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
+    default = shown_default(setting)
+    help_text = setting.help + (f"  [default: {default}]" if default else "")
+    common: dict[str, Any] = {"help": help_text, "show_default": False}
+    if setting.kind is not bool:
+        common["metavar"] = setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+        common["parser"] = setting.parse
+        if setting.choices:
+            common["autocompletion"] = lambda: list(setting.choices)
+    if setting.is_argument:
+        return Annotated[list[str] | None, typer.Argument(**common)]
+    names = [setting.option, *([setting.short] if setting.short else [])]
+    if setting.panel:
+        common["rich_help_panel"] = setting.panel
+    if setting.kind is bool:
+        if setting.default is not False:
+            names[0] += "/--no-" + setting.option.removeprefix("--")
+        return Annotated[bool | None if setting.default is not False else bool, typer.Option(*names, **common)]
+    return Annotated[list[str] | None if setting.is_many else str | None, typer.Option(*names, **common)]

@@ -1,0 +1,132 @@
+"""Signals that end a command: heard at once, whatever the main thread is doing.
+
+Python runs signal handlers in the main thread alone, and only between its own instructions: a handler waits for a C
+function to return. So a thread of its own reads each signal from a pipe, says what happens, and ends the process where
+the main thread does not.
+
+    first signal    a run in training saves and stops; everything else stops where it is
+    second signal   the process ends at once; files are whole at any instant
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from charrnn.errors import ExitCode
+from charrnn.reports.terminal import say
+
+_EXIT_CODES = {
+    getattr(signal, name): code
+    for name, code in (
+        ("SIGINT", ExitCode.INTERRUPT),
+        ("SIGTERM", ExitCode.TERMINATE),
+        ("SIGHUP", ExitCode.HANGUP),
+    )
+    if hasattr(signal, name)
+}
+_SECONDS_TO_UNWIND = 0.7  # then a command that saves nothing is ended where it stands
+
+
+class Stopped(BaseException):
+    """A signal has asked the command to end; raised in the main thread, past every handler of errors."""
+
+    def __init__(self, exit_code: ExitCode) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+class StopRequest:
+    """Whether a signal has asked the command to stop, and the exit code that tells so.
+
+    Attributes:
+        exit_code: of the first signal; None before it.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code: ExitCode | None = None
+        self._saves = False
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.exit_code is not None
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Within the block a signal raises nothing: whoever runs there asks for it, saves and ends by itself.
+
+        Raises:
+            Stopped: a signal came before.
+        """
+        self._saves = True
+        try:
+            if self.exit_code is not None:
+                raise Stopped(self.exit_code)
+            yield
+        finally:
+            self._saves = False
+
+    def _hear(self, number: int) -> None:
+        """In the thread that listens."""
+        code = _EXIT_CODES.get(signal.Signals(number))
+        if code is None:
+            return
+        if self.exit_code is not None:
+            os._exit(code)
+        self.exit_code = code
+        if self._saves:
+            say("stopping: the run is saved after this update; a second signal ends it without saving")
+        else:
+            say("stopping")
+            ender = threading.Timer(_SECONDS_TO_UNWIND, self._end)
+            ender.daemon = True
+            ender.start()
+
+    def _end(self) -> None:
+        if not self._saves and self.exit_code is not None:
+            os._exit(self.exit_code)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, between two instructions."""
+        if not self._saves:
+            raise Stopped(_EXIT_CODES[signal.Signals(number)])
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """A request that SIGINT, SIGTERM and SIGHUP set; the handlers before it come back at the end.
+
+    Raises:
+        Stopped: a signal came, and nothing is to be saved.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # signals are not this thread's to handle
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = {}
+    for number in _EXIT_CODES:
+        if signal.getsignal(number) == signal.SIG_IGN and number == getattr(signal, "SIGHUP", None):
+            continue  # nohup asked for just that
+        before[number] = signal.signal(number, request._raise)
+    fd_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    listener = threading.Thread(target=_listen, args=(reading, request), daemon=True)
+    listener.start()
+    try:
+        yield request
+    finally:
+        signal.set_wakeup_fd(fd_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(writing)  # ends the listener
+        listener.join()
+        os.close(reading)
+
+
+def _listen(reading: int, request: StopRequest) -> None:
+    with suppress(OSError):
+        while numbers := os.read(reading, 1):
+            request._hear(numbers[0])

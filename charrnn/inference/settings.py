@@ -1,0 +1,142 @@
+"""What is written and what is scored. Knows neither torch nor numpy."""
+
+from dataclasses import dataclass
+
+from charrnn.errors import SettingsError
+from charrnn.fields import Settings, setting
+from charrnn.machine import MAX_THREADS
+from charrnn.models.settings import SamplingSettings
+
+MAX_STREAMS = 65_536
+
+
+@dataclass(frozen=True)
+class GenerationSettings(SamplingSettings):
+    """What is written, beside how each symbol is chosen.
+
+    Attributes:
+        length: characters per sample, also where symbols are bytes: the last character is always whole.
+        seed: the same seed gives the same texts.
+        num_samples: texts made side by side as one batch.
+        stop: a text that ends a sample; it is the last thing the sample holds. It is looked for in what is drawn, not
+            in the prompt.
+
+    Raises:
+        SettingsError: a value is out of range; the message names it and the range.
+    """
+
+    length: int = setting(
+        1000,
+        help="Characters per sample, also for models of bytes; the prompt is not counted.",
+        low=0,
+        high=10**12,
+        short="-n",
+    )
+    seed: int = setting(
+        0,
+        help="The same seed gives the same text.",
+        low=0,
+        high=2**63 - 1,
+        shown_default="a new one for each run",
+    )
+    num_samples: int = setting(
+        1,
+        help="How many texts, made side by side; text i is the same whatever their number.",
+        low=1,
+        high=100_000,
+    )
+    stop: str | None = setting(
+        None,
+        help="End a sample when it holds this text, the last thing printed; the prompt does not count.",
+        metavar="TEXT",
+    )
+
+    def check_together(self) -> None:
+        """Makes sure that a stop text is one.
+
+        Raises:
+            SettingsError: it is empty.
+        """
+        if self.stop == "":
+            raise SettingsError("stop is empty; give at least one character, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings(Settings):
+    """How texts are scored.
+
+    Attributes:
+        windowed: begin anew every so many predictions; None carries the state through.
+        by_line: score each line by itself.
+        streams: read each text as so many parts side by side; None reads it as one.
+        dynamic: report apart the score of a model that goes on learning.
+        fit_temperature: a text; report apart the score at the softmax temperature that suits it best.
+        unknown: what becomes of characters that the vocabulary lacks.
+        encoding: of the texts.
+        json: print one JSON object.
+        threads: CPU threads.
+
+    Raises:
+        SettingsError: a value is out of range; the message names it and the range.
+    """
+
+    windowed: int | None = setting(
+        None,
+        help="Begin anew every N predictions, which is how models of a fixed context are scored.",
+        low=1,
+        high=2**62,
+    )
+    by_line: bool = setting(
+        False,
+        help="Score each line by itself, as what follows a line's end, and rank the lines: 1 is the most probable.",
+    )
+    streams: int | None = setting(
+        None,
+        help="Split each text into N streams read side by side, each warmed up on the 512 symbols before it: faster, "
+        "and approximate.",
+        low=1,
+        high=MAX_STREAMS,
+    )
+    dynamic: bool = setting(
+        False,
+        help="Report apart the score of a model that goes on learning from each text as it is scored (dynamic "
+        "evaluation); slow.",
+    )
+    fit_temperature: str | None = setting(
+        None,
+        help="Report apart the score at the softmax temperature that suits this other text best.",
+        metavar="TEXT",
+    )
+    unknown: str = setting(
+        "error",
+        help="Characters that the model does not know: an error, or passed over and counted.",
+        choices=("error", "skip"),
+    )
+    encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME")
+    json: bool = setting(False, help="Print one JSON object.")
+    threads: int | None = setting(
+        None, help="CPU threads for streams side by side.", low=1, high=MAX_THREADS, shown_default="all cores"
+    )
+
+    def check_together(self) -> None:
+        """Makes sure that one protocol is asked for.
+
+        Raises:
+            SettingsError: several are.
+        """
+        if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
+            raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
+        if (self.dynamic or self.fit_temperature is not None) and self.protocol != "exact":
+            raise SettingsError(
+                "--dynamic and --fit-temperature stand beside the exact score; leave "
+                "--windowed, --by-line and --streams out"
+            )
+
+    @property
+    def protocol(self) -> str:
+        """How the score that is not apart is made, in a word."""
+        if self.by_line:
+            return "by-line"
+        if self.windowed is not None:
+            return f"windowed-{self.windowed}"
+        return "exact" if self.streams is None else f"streams-{self.streams}"

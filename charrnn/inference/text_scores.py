@@ -1,0 +1,220 @@
+"""Texts scored by a model as the settings say: whole or by line, and apart from that by more than the model itself."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import InputError
+from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
+from charrnn.inference.settings import ScoringSettings
+from charrnn.inference.temperature import fit_temperature, with_temperature
+from charrnn.machine import num_cores
+from charrnn.models.open import open_network
+from charrnn.models.predictor import Predictor
+from charrnn.storage.model_file import ModelFile
+from charrnn.text.corpus import Encoded, encode_text_file
+from charrnn.text.source import Source, find_sources
+from charrnn.text.vocab import UnknownCharacterError, Vocab
+from charrnn.units import ZERO_SCORE, Score
+
+Ids = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LineScore:
+    """A line's score.
+
+    Attributes:
+        line: its number in its text, from 1.
+        text: the line without its end.
+        score: its own.
+        rank: its place among all lines scored together, 1 for the most probable; None where nothing was predicted.
+    """
+
+    line: int
+    text: str
+    score: Score
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """A text's score, and its lines' where they were scored by themselves."""
+
+    name: str
+    score: Score
+    lines: tuple[LineScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoredTexts:
+    """Texts scored by one protocol.
+
+    Attributes:
+        protocol: how, in a word or a few.
+        texts: in the order given.
+        temperature: of the softmax, where it was fitted.
+        apart: scores that are not the model's alone, by name.
+    """
+
+    protocol: str
+    texts: tuple[TextScore, ...]
+    temperature: float | None = None
+    apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
+
+    @property
+    def total(self) -> Score:
+        """Of all texts together."""
+        return sum((text.score for text in self.texts), ZERO_SCORE)
+
+
+def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSettings) -> ScoredTexts:
+    """The scores of the texts that ``names`` name.
+
+    Args:
+        model: what scores them.
+        names: files, directories or "-".
+        settings: how.
+
+    Raises:
+        InputError: a text cannot be read, has unknown characters, or nothing is left to score.
+    """
+    predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
+    if settings.by_line:
+        texts = _score_by_line(predictor, model.vocab, names, settings)
+        encoded: list[Encoded] = []
+    else:
+        encoded = [
+            each
+            for name in names
+            for each in encode_text_file(name, model.vocab, encoding=settings.encoding, unknown=settings.unknown)
+        ]
+        texts = _score_whole(predictor, model.vocab, encoded, settings)
+    found = ScoredTexts(settings.protocol, tuple(texts))
+    if not found.total.num_predictions:
+        raise InputError(
+            f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
+            "so a text needs at least two that the model knows"
+        )
+    return replace(found, apart=_score_apart(model, encoded, settings))
+
+
+def _score_whole(
+    predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded], settings: ScoringSettings
+) -> list[TextScore]:
+    """Each text from its first symbol to its last."""
+
+    def score(ids: Ids) -> Score:
+        if settings.windowed is not None:
+            return score_windowed(predictor, ids, vocab=vocab, window=settings.windowed)
+        if settings.streams is not None:
+            return score_streams(predictor, ids, vocab=vocab, num_streams=settings.streams)
+        return score_ids(predictor, ids, vocab=vocab)
+
+    # One exact stream keeps one core busy: several texts go side by side. Many streams share the cores already.
+    side_by_side = min(len(texts), settings.threads or num_cores()) if settings.protocol == "exact" else 1
+    if side_by_side > 1:
+        with ThreadPoolExecutor(side_by_side) as pool:
+            scores = list(pool.map(score, (each.ids for each in texts)))
+    else:
+        scores = [score(each.ids) for each in texts]
+    return [_of_text(each, found) for each, found in zip(texts, scores, strict=True)]
+
+
+def _score_apart(model: ModelFile, texts: Sequence[Encoded], settings: ScoringSettings) -> dict[str, ScoredTexts]:
+    """Scores by more than the model as it is: at a temperature fitted on another text, by a model that learns."""
+    found = {}
+    if settings.fit_temperature is not None:
+        other = _one_text(settings.fit_temperature, model.vocab, settings)
+        value = fit_temperature(model.settings, model.weights, other.ids, vocab=model.vocab)
+        tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
+        protocol = f"exact, temperature {value:.4f} fitted on {other.name}"
+        found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
+    if settings.dynamic:
+        from charrnn.models.dynamic import DynamicNetwork
+
+        learning = DynamicNetwork(model.settings, model.weights)
+        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts))
+    return found
+
+
+def _exact(predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> tuple[TextScore, ...]:
+    return tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
+
+
+def _of_text(text: Encoded, score: Score) -> TextScore:
+    return TextScore(text.name, replace(score, num_unknown=text.num_unknown))
+
+
+def _one_text(name: str, vocab: Vocab, settings: ScoringSettings) -> Encoded:
+    texts = encode_text_file(name, vocab, encoding=settings.encoding, unknown=settings.unknown)
+    if len(texts) > 1:
+        raise InputError(f"{name!r} names {len(texts)} texts; name one to fit the temperature on")
+    return texts[0]
+
+
+def _score_by_line(
+    predictor: Predictor, vocab: Vocab, names: Sequence[str], settings: ScoringSettings
+) -> list[TextScore]:
+    """Each text line by line, the lines of all texts ranked together."""
+    texts = []
+    for source in find_sources(names, level=vocab.level, encoding=settings.encoding).sources:
+        shown, ids, num_unknown = _encode_lines(source, vocab, settings)
+        scores = score_lines(predictor, ids, vocab=vocab)
+        lines = [
+            LineScore(number, line, replace(score, num_unknown=count))
+            for number, (line, score, count) in enumerate(zip(shown, scores, num_unknown, strict=True), 1)
+        ]
+        texts.append((source.name, lines))
+    # A line of which nothing was predicted is as improbable as any: it has no place.
+    predicted = (line for _, lines in texts for line in lines if line.score.num_predictions)
+    ranks = {id(line): rank for rank, line in enumerate(sorted(predicted, key=lambda line: line.score.nats), 1)}
+    return [
+        TextScore(
+            name,
+            sum((line.score for line in lines), ZERO_SCORE),
+            tuple(replace(line, rank=ranks.get(id(line))) for line in lines),
+        )
+        for name, lines in texts
+    ]
+
+
+def _encode_lines(source: Source, vocab: Vocab, settings: ScoringSettings) -> tuple[list[str], list[Ids], list[int]]:
+    """The lines of a text without their ends, their symbols with them, and how many characters are left out."""
+    if vocab.level == "byte":
+        rows = b"".join(source.chunks()).split(b"\n")
+        rows = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
+        shown = [row.decode("utf-8", "replace").removesuffix("\n") for row in rows]
+        return shown, [np.frombuffer(row, np.uint8) for row in rows], [0] * len(rows)
+    shown = "".join(source.texts(settings.encoding)).split("\n")
+    ends = ["\n" if "\n" in vocab else ""] * (len(shown) - 1) + [""]
+    if not shown[-1]:
+        shown.pop()
+    encode = _encode_known if settings.unknown == "skip" else _encode_all(source.name)
+    encoded = [
+        encode(line + end, number, vocab) for number, (line, end) in enumerate(zip(shown, ends, strict=False), 1)
+    ]
+    return shown, [ids for ids, _ in encoded], [num_unknown for _, num_unknown in encoded]
+
+
+def _encode_known(line: str, number: int, vocab: Vocab) -> tuple[Ids, int]:
+    known = "".join(symbol for symbol in line if symbol in vocab)
+    return vocab.encode(known), len(line) - len(known)
+
+
+def _encode_all(name: str) -> Callable[[str, int, Vocab], tuple[Ids, int]]:
+    def encode(line: str, number: int, vocab: Vocab) -> tuple[Ids, int]:
+        try:
+            return vocab.encode(line), 0
+        except UnknownCharacterError as error:
+            char = line[error.position]
+            raise InputError(
+                f"unknown character {char!a} (U+{ord(char):04X}) in {name!r}, line {number}, column "
+                f"{error.position + 1}: the model's vocabulary lacks it; --unknown skip leaves such characters out"
+            ) from None
+
+    return encode

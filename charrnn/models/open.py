@@ -1,0 +1,35 @@
+"""The fastest predictor of a stored network on this machine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from charrnn.errors import SettingsError
+from charrnn.machine import MAX_THREADS, num_cores
+from charrnn.models.native.build import library
+from charrnn.models.native.network import NativeNetwork
+from charrnn.models.numpy_network import NumpyNetwork
+from charrnn.models.predictor import Predictor
+from charrnn.models.settings import ModelSettings
+
+
+def open_network(
+    settings: ModelSettings, weights: Mapping[str, NDArray[Any]], *, num_threads: int | None = None
+) -> Predictor:
+    """Compiled kernels where there are a library and a kernel of the cell, else the equations in numpy.
+
+    Args:
+        settings: shape of the model.
+        weights: float32, by the names of ``settings.parameter_shapes()``.
+        num_threads: CPU threads for many streams, 1 to 1024; none: as many as there are cores.
+
+    Raises:
+        SettingsError: num_threads is out of range.
+    """
+    num_threads = num_cores() if num_threads is None else num_threads
+    if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+        raise SettingsError(f"threads is {num_threads!r}; it must be a whole number from 1 to {MAX_THREADS:,}")
+    if library() is None or not settings.recurrent_cell.kernel:
+        return NumpyNetwork(settings, weights)
+    return NativeNetwork(settings, weights, num_threads=num_threads)

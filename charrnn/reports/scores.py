@@ -1,0 +1,76 @@
+"""Scores as a person reads them, and as JSON."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from charrnn.inference.text_scores import ScoredTexts, TextScore
+from charrnn.reports.terminal import write_result, write_table
+from charrnn.units import FIGURES, Score
+
+_SHOWN = [name for name in FIGURES if name not in ("num_bytes", "num_predictions", "nats")]
+_OF_A_LINE = ("num_chars", "nats", "nats_per_char")
+
+
+def scores_to_json(scored: ScoredTexts) -> dict[str, Any]:
+    """The scores as plain JSON values."""
+    apart = {name: _plain(each) for name, each in scored.apart.items()}
+    return {**_plain(scored), **apart}
+
+
+def write_scores(scored: ScoredTexts) -> None:
+    """Writes the scores as tables: first the lines, where there are some, then the texts, then what stands apart."""
+    if any(text.lines for text in scored.texts):
+        _write_lines(scored.texts)
+    _write_texts(scored)
+    for each in scored.apart.values():
+        write_result("\n")
+        _write_texts(each)
+
+
+def _plain(scored: ScoredTexts) -> dict[str, Any]:
+    texts = []
+    for text in scored.texts:
+        facts: dict[str, Any] = {"name": text.name, **text.score.to_json()}
+        if text.lines:
+            facts["lines"] = [
+                {"line": line.line, "text": line.text, **line.score.to_json(), "rank": line.rank} for line in text.lines
+            ]
+        texts.append(facts)
+    temperature = {} if scored.temperature is None else {"temperature": scored.temperature}
+    return {"protocol": scored.protocol, **temperature, "files": texts, "total": scored.total.to_json()}
+
+
+def _write_texts(scored: ScoredTexts) -> None:
+    """One text as a list of its figures; several as a row each and one for all of them."""
+    if len(scored.texts) == 1:
+        rows = [["text", scored.texts[0].name], ["protocol", scored.protocol]]
+        rows += [[name, _figure(scored.total, name)] for name in _SHOWN]
+        write_table(["", ""], rows, align="ll")
+        return
+    named = [*((text.name, text.score) for text in scored.texts), ("total", scored.total)]
+    rows = [[name, *(_figure(score, figure) for figure in _SHOWN)] for name, score in named]
+    write_table(["text", *_SHOWN], rows, align="l" + "r" * len(_SHOWN))
+
+
+def _write_lines(texts: Sequence[TextScore]) -> None:
+    """One row per line: where it stands, its place among all lines, its nats, its text."""
+    rows = [
+        [
+            f"{text.name}:{line.line}",
+            "-" if line.rank is None else str(line.rank),
+            *(_figure(line.score, name) for name in _OF_A_LINE),
+            line.text,
+        ]
+        for text in texts
+        for line in text.lines
+    ]
+    write_table(["line", "rank", *_OF_A_LINE, "text"], rows, align="lrrrrl")
+    write_result("\n")
+
+
+def _figure(score: Score, name: str) -> str:
+    value = getattr(score, name)
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if math.isfinite(value) else "-"

@@ -1,0 +1,84 @@
+"""Facts of files that earlier versions wrote, made those of today: one step for each version.
+
+What a version did not know gets the value that was in effect then, so that a model gives the scores it always gave and
+a run goes on as it began.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from charrnn.storage.container import VERSION
+
+Facts = dict[str, Any]
+
+# What version 1 came to know only after its first files: a state without it was trained so.
+_FIRST_TRAINING = {"restart": 0.0}
+_NOISE = ("dropout", "weight_dropout")
+
+
+def upgraded_model(facts: Facts, version: int) -> Facts:
+    """The facts of a model file of ``version``, as the newest version has them.
+
+    Raises:
+        KeyError, TypeError, AttributeError: they are not what that version wrote.
+    """
+    return _upgraded(facts, version, _MODEL_STEPS)
+
+
+def upgraded_training(facts: Facts, version: int) -> Facts:
+    """The facts of a training file of ``version``, as the newest version has them.
+
+    Raises:
+        KeyError, TypeError, AttributeError: they are not what that version wrote.
+    """
+    return _upgraded(facts, version, _TRAINING_STEPS)
+
+
+def _upgraded(facts: Facts, version: int, steps: dict[int, Callable[[Facts], Facts]]) -> Facts:
+    for number in range(version, VERSION):
+        facts = steps[number](facts)
+    return facts
+
+
+def _model_1_to_2(facts: Facts) -> Facts:
+    """Dropout moves to the training settings; the GRU that resets before the product is a cell of its own."""
+    settings, noise = _split_shape(facts["settings"])
+    more = dict(facts["facts"])
+    if isinstance(more.get("training"), dict):
+        more["training"] = {**_FIRST_TRAINING, **more["training"], **noise}
+    return {**facts, "settings": settings, "facts": more}
+
+
+def _training_1_to_2(facts: Facts) -> Facts:
+    """The same, and what is known of the text stands apart from where it lies."""
+    model, noise = _split_shape(facts["model"])
+    corpus = dict(facts["corpus"])
+    source = corpus.pop("source")
+    names = corpus["names"]
+    text = {"num_texts": len(names), "num_symbols": 0, "num_held_out": 0, **corpus}
+    return {
+        **{name: value for name, value in facts.items() if name != "corpus"},
+        "model": model,
+        "training": {**_FIRST_TRAINING, **facts["training"], **noise},
+        "text": text,
+        "source": {
+            "texts": source["paths"],
+            "level": source["level"],
+            "encoding": source["encoding"],
+            "val": source["val_paths"],
+            "val_fraction": None if source["val_paths"] else source["val_fraction"],
+        },
+    }
+
+
+def _split_shape(settings: Facts) -> tuple[Facts, Facts]:
+    """Version 1's model settings as a shape of version 2 and what only training knows."""
+    shape = dict(settings)
+    noise = {name: shape.pop(name, 0.0) for name in _NOISE}
+    if shape.pop("reset", "after") == "before":
+        shape["cell"] = "gru-before"
+    return shape, noise
+
+
+_MODEL_STEPS: dict[int, Callable[[Facts], Facts]] = {1: _model_1_to_2}
+_TRAINING_STEPS: dict[int, Callable[[Facts], Facts]] = {1: _training_1_to_2}

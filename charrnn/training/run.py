@@ -1,0 +1,358 @@
+"""A run: updates, evaluations and saves in turn, told as events. It prints nothing.
+
+    Learner: window -> update            Plan: how many, and when to evaluate
+    now and then: evaluate the averaged weights -> Keeper: model.safetensors if best -> training.safetensors
+
+Nothing that is not finite is ever stored: a run that diverges ends, and what it stored before stays as it is.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
+from charrnn.models.network import CharRNN
+from charrnn.storage.metrics import METRICS_NAME, MetricsLog
+from charrnn.storage.model_file import ModelFile, read_model
+from charrnn.training import event
+from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, write_checkpoint
+from charrnn.training.device import Placement
+from charrnn.training.evaluation import evaluate
+from charrnn.training.keeper import Keeper, with_score
+from charrnn.training.learner import Learner, Update
+from charrnn.training.plan import Clock, Plan
+from charrnn.training.saving import Saver
+from charrnn.training.settings import learning_rate_at
+from charrnn.training.task import Task
+from charrnn.training.world import ALONE, World
+from charrnn.units import Score
+
+MAX_EVALUATED = 131_072  # held-out symbols scored during a run; the rest is scored once, at its end
+MAX_FINAL = 262_144
+_FLOAT32_COST = 3.0  # of the final score in float32, at most, as a multiple of one in bfloat16
+_SECONDS_BETWEEN_EVENTS = 0.1
+_SECONDS_BETWEEN_SAVES = 30.0
+_MAX_SKIPPED = 20  # updates in a row with non-finite gradients
+
+
+@dataclass
+class _Progress:
+    """Losses and times since the last progress that was shown.
+
+    Attributes:
+        loss: sum over the updates, on the device.
+        num_skipped: updates in a row, up to the last, whose gradient was not finite; on the device.
+        step_seconds: of every update of this part of the run.
+    """
+
+    loss: torch.Tensor
+    num_skipped: torch.Tensor
+    shown_step: int
+    shown_at: float
+    last: float
+    step_seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, step: int, device: torch.device) -> "_Progress":
+        now = time.monotonic()
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        return cls(zero, torch.zeros((), device=device), step, now, now)
+
+    def add(self, update: Update) -> None:
+        skipped = (~torch.isfinite(update.gradient_norm)).to(self.num_skipped.dtype)
+        self.num_skipped = (self.num_skipped + skipped) * skipped
+        self.loss = self.loss + update.loss
+        now = time.monotonic()
+        self.step_seconds.append(now - self.last)
+        self.last = now
+
+    def show(self, step: int) -> None:
+        """What was shown is shown; the time of whoever showed it is no part of an update's."""
+        self.shown_step, self.loss = step, torch.zeros_like(self.loss)
+        self.shown_at = self.last = time.monotonic()
+
+
+class Run:
+    """One run in one directory.
+
+    Args:
+        task: what is learned and how.
+        directory: the run's directory; exists and is locked by the caller.
+        placement: device and backend.
+        weights: weights to start from, by name; None for fresh ones.
+        checkpoint: the state to go on from; None for a new run.
+        world: the processes that share the run.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        directory: Path,
+        *,
+        placement: Placement,
+        weights: dict[str, torch.Tensor] | None = None,
+        checkpoint: Checkpoint | None = None,
+        world: World = ALONE,
+    ) -> None:
+        self._task = task
+        self._directory = directory
+        self._placement = placement
+        self._world = world
+        self._learner = Learner(task, placement=placement, weights=weights, world=world)
+        self._plan = Plan(task.training, windows_per_epoch=self._learner.windows_per_epoch)
+        self._saver = Saver(writes=world.is_first)
+        self._keeper = Keeper(directory, self._saver)
+        if checkpoint is not None:
+            self._learner.restore(checkpoint.tensors, step=checkpoint.step)
+            self._plan.restore(num_steps=checkpoint.num_steps, eval_every=checkpoint.eval_every)
+            self._keeper.restore(
+                best=checkpoint.best,
+                best_step=checkpoint.best_step,
+                num_without_better=checkpoint.num_without_better,
+            )
+        self._metrics: MetricsLog | None = None
+        if world.is_first:
+            self._metrics = MetricsLog(directory / METRICS_NAME, keep_until_step=self.step)
+        self._clock = Clock(self._metrics.last_number("seconds") if self._metrics is not None else 0.0)
+        self._last_save = time.monotonic()
+        self._evaluation_seconds = 0.0
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return self._learner.step
+
+    @property
+    def num_steps(self) -> int | None:
+        """Updates in the whole run; None while not planned."""
+        return self._plan.num_steps
+
+    @property
+    def is_patience_exhausted(self) -> bool:
+        """Whether the held-out loss has not fallen for as many evaluations as the run waits."""
+        return self._keeper.num_without_better >= self._task.training.patience
+
+    def events(self, should_stop: Callable[[], bool]) -> Iterator[event.Event]:
+        """Trains to the end of the plan, or until ``should_stop``, which is asked between updates.
+
+        Yields:
+            events, last of them Finished.
+
+        Raises:
+            DivergedError: losses, gradients or weights are not finite any more; what was stored before them stays.
+            DeviceError: the device is lost or out of memory.
+            OutputError: nothing could be saved, several times in a row.
+        """
+        try:
+            yield from self._train(should_stop)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"out of memory at step {self.step}; use a smaller --batch-size, --bptt or --hidden-size, "
+                f"then train again or --resume"
+            ) from error
+        except torch.AcceleratorError as error:
+            raise DeviceError(
+                f"the device was lost at step {self.step} ({str(error).splitlines()[0]}); "
+                f"go on from the last checkpoint with --resume"
+            ) from error
+        finally:
+            if self._metrics is not None:
+                self._metrics.close()
+
+    def _train(self, should_stop: Callable[[], bool]) -> Iterator[event.Event]:
+        self._last_save = time.monotonic()
+        progress = _Progress.begin(self.step, self._placement.device)
+        if self.num_steps is not None:
+            yield self._plan.announce()
+        while (self.num_steps is None or self.step < self.num_steps) and not self.is_patience_exhausted:
+            update = self._learner.update(num_steps=self.num_steps)
+            progress.add(update)
+            if progress.last - progress.shown_at >= _SECONDS_BETWEEN_EVENTS or self.step == self.num_steps:
+                yield self._progressed(progress, update)
+                self._refuse_divergence(progress, update)
+                progress.show(self.step)
+
+            # Signals and clocks differ between processes; what follows from them must not.
+            stops, is_measured, is_save_due = self._world.any(
+                should_stop(),
+                self.num_steps is None and self._plan.is_measured(len(progress.step_seconds), self._clock.seconds()),
+                self.num_steps is not None and time.monotonic() - self._last_save >= _SECONDS_BETWEEN_SAVES,
+            )
+            is_evaluated = self._plan.is_evaluation_due(self.step)
+            if is_evaluated:  # also where a stop was asked for: resumed, the run begins with the next update
+                yield from self._evaluate()
+            if stops and not (is_evaluated and self.is_patience_exhausted):
+                yield from self._stop()
+                return
+            if is_measured:
+                yield from self._evaluate()
+                yield self._fixed_plan(median(progress.step_seconds[len(progress.step_seconds) // 3 :]))
+            if is_measured or is_evaluated or is_save_due:
+                yield from self._save()
+            if is_measured:
+                progress.show(self.step)
+            progress.last = time.monotonic()
+        yield from self._finish()
+
+    def _progressed(self, progress: _Progress, update: Update) -> event.Progressed:
+        num_shown = self.step - progress.shown_step
+        per_step = (progress.last - progress.shown_at) / num_shown
+        return event.Progressed(
+            step=self.step,
+            num_steps=self.num_steps,
+            nats=float(progress.loss) / num_shown,
+            learning_rate=update.learning_rate,
+            gradient_norm=float(update.gradient_norm),
+            symbols_per_second=self._learner.symbols_per_update / per_step,
+            seconds=self._clock.seconds(),
+            seconds_left=math.nan if self.num_steps is None else (self.num_steps - self.step) * per_step,
+        )
+
+    def _refuse_divergence(self, progress: _Progress, update: Update) -> None:
+        num_skipped = int(progress.num_skipped)
+        if num_skipped >= _MAX_SKIPPED:
+            raise self._diverged(
+                f"the gradient was not finite in {num_skipped} updates in a row (learning rate "
+                f"{update.learning_rate:.3g}, norm {float(update.gradient_norm):.3g}); none was applied"
+            )
+
+    def _diverged(self, what: str) -> DivergedError:
+        holds = (
+            "the last good model and training state are kept in" if self._keeper.stored[0] else "nothing was kept in"
+        )
+        return DivergedError(
+            f"training diverged at step {self.step}: {what}; {holds} {self._directory}. Train again with a smaller "
+            f"--learning-rate"
+        )
+
+    def _fixed_plan(self, seconds_per_step: float) -> event.Planned:
+        final = max(1.0, min(len(self._task.held_out_ids), MAX_FINAL) / MAX_EVALUATED)
+        if self._placement.backend.precision == "bfloat16":
+            final *= _FLOAT32_COST
+        return self._plan.fix(
+            self.step,
+            seconds=self._clock.seconds(),
+            seconds_per_step=seconds_per_step,
+            evaluation_seconds=self._evaluation_seconds,
+            final_evaluations=final,
+            world=self._world,
+        )
+
+    def _evaluate(self) -> Iterator[event.Event]:
+        began = time.monotonic()
+        score = self._score()
+        self._evaluation_seconds = time.monotonic() - began
+        model = self._model_file(score)
+        is_best = self._keeper.take(model, score, step=self.step)
+        train_nats = self._learner.take_mean_loss()
+        yield from self._keeper.store(step=self.step)
+        yield from self._append(
+            {
+                "event": "evaluated",
+                "step": self.step,
+                "train_nats": train_nats,
+                "nats_per_char": score.nats_per_char,
+                "bits_per_char": score.bits_per_char,
+                "learning_rate": learning_rate_at(self.step, self._task.training, num_steps=self.num_steps),
+                "seconds": round(self._clock.seconds(), 3),
+            }
+        )
+        yield event.Evaluated(self.step, score, train_nats, self._clock.seconds(), is_best, model)
+
+    def _score(self) -> Score:
+        """The averaged model on held-out text, in the precision of the training."""
+        try:
+            return evaluate(self._learner.averaged, self._task.held_out_ids[:MAX_EVALUATED], self._task.vocab)
+        except NonFiniteError as error:
+            raise self._diverged("the held-out loss is not finite") from error
+
+    def _model_file(self, score: Score) -> ModelFile:
+        # Where the text lies is the run's own business: a model is shared, its maker's paths are not.
+        facts = {
+            "step": self.step,
+            "corpus": self._task.text.to_json(),
+            "training": self._task.training.to_json(),
+        }
+        model = ModelFile(self._task.model, self._task.vocab, self._learner.averaged_weights(), facts)
+        return with_score(model, score)
+
+    def _stop(self) -> Iterator[event.Event]:
+        score = self._keeper.best
+        if score is None:
+            # So that there is a model to look at. The run itself takes no notice, or resuming would not be exact.
+            score = self._score()
+            yield from self._keeper.write(self._model_file(score), step=self.step)
+        yield from self._save()
+        yield event.Finished(self.step, "stopped", score, self._keeper.best_step or self.step, self._clock.seconds())
+
+    def _finish(self) -> Iterator[event.Event]:
+        yield from self._keeper.store(step=self.step)
+        yield from self._score_best()
+        yield from self._save()
+        if self._keeper.best is None:
+            raise RuntimeError("a run that is done was never evaluated")
+        reason = "end" if self.step == self.num_steps else "patience"
+        yield event.Finished(self.step, reason, self._keeper.best, self._keeper.best_step, self._clock.seconds())
+
+    def _score_best(self) -> Iterator[event.Event]:
+        """Scores the best model once more where scores during the run were of a part, or in reduced precision."""
+        exact = replace(self._placement.backend, precision="float32")
+        is_exact = exact == self._placement.backend and not self._placement.autocast
+        if is_exact and len(self._task.held_out_ids) <= MAX_EVALUATED:
+            return
+        if not self._keeper.is_stored or not self._world.is_first:
+            return  # what is stored is an older model, of which the warnings told; or another process sees to it
+        try:
+            best = read_model(self._keeper.path)
+        except InputError as error:
+            yield event.Warned(f"the best model could not be read again to be scored in full: {error}")
+            return
+        with torch.no_grad():
+            network = CharRNN(best.settings, exact).to(self._placement.device)
+            network.set_weights({name: torch.tensor(w) for name, w in best.weights.items()})
+        score = evaluate(network, self._task.held_out_ids[:MAX_FINAL], self._task.vocab)
+        yield from self._keeper.rescore(best, score, step=self.step)
+
+    def _save(self) -> Iterator[event.Event]:
+        path, what = self._directory / TRAINING_NAME, "the training state"
+        checkpoint = self._checkpoint()  # gathered from all processes, so by all
+        wrong = [name for name, tensor in checkpoint.tensors.items() if not np.isfinite(tensor).all()]
+        if wrong:
+            raise self._diverged(f"{wrong[0]} is not finite")
+        yield from self._saver.attempt(lambda: write_checkpoint(path, checkpoint), what, step=self.step)
+        self._last_save = time.monotonic()
+        if not self._saver.has_failed(what):
+            yield event.Saved(self.step, path)
+
+    def _append(self, line: dict[str, Any]) -> Iterator[event.Event]:
+        if self._metrics is None:
+            return
+        try:
+            self._metrics.append(line)
+        except OutputError as error:
+            yield event.Warned(f"{error}; training goes on without this log")
+
+    def _checkpoint(self) -> Checkpoint:
+        best, best_step = self._keeper.stored
+        return Checkpoint(
+            tensors=self._learner.tensors(),
+            model=self._task.model,
+            training=self._task.training,
+            vocab=self._task.vocab,
+            text=self._task.text,
+            source=self._task.source,
+            step=self.step,
+            num_steps=self.num_steps,
+            eval_every=self._plan.eval_every,
+            best=best,
+            best_step=best_step,
+            num_without_better=self._keeper.num_without_better,
+            computed_by=self._placement.signature() | {"num_processes": self._world.size},
+        )

@@ -1,0 +1,47 @@
+"""Writing what a run has made: a failure warns and is tried again later; the third in a row ends the run."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from charrnn.errors import OutputError
+from charrnn.training import event
+
+_MAX_FAILURES = 3
+
+
+class Saver:
+    """Counts the failures of each thing that is written.
+
+    Args:
+        writes: whether this process writes at all; of several that share a run, one does.
+    """
+
+    def __init__(self, *, writes: bool) -> None:
+        self._writes = writes
+        self._failures: Counter[str] = Counter()  # in a row
+
+    def attempt(self, write: Callable[[], None], what: str, *, step: int) -> Iterator[event.Event]:
+        """Writes; yields a warning where that failed.
+
+        Args:
+            write: does it.
+            what: is written, in words.
+            step: updates made.
+
+        Raises:
+            OutputError: it failed three times in a row.
+        """
+        if not self._writes:
+            return
+        try:
+            write()
+            self._failures[what] = 0
+        except OutputError as error:
+            self._failures[what] += 1
+            if self._failures[what] >= _MAX_FAILURES:
+                raise
+            yield event.Warned(f"{what} could not be saved at step {step}: {error}; training goes on")
+
+    def has_failed(self, what: str) -> bool:
+        """Whether the last attempt to write it failed."""
+        return self._failures[what] > 0
