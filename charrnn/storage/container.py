@@ -188,7 +188,8 @@ def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
         raise _damaged(name, "it is of no known kind")
     if found != kind:
         raise InputError(f"{name!r} is a {found} file, where a {kind} file is needed")
-    facts = _parsed_json(metadata["facts"], name)
+    # Names that are not UTF-8 were once stored as halves of characters.
+    facts = plain(_parsed_json(metadata["facts"], name, allows_halves=version == "1"))
     return Container(_entries(header, len(data) - 8 - size, name), facts, int(version), memoryview(data)[8 + size :])
 
 
@@ -254,7 +255,7 @@ def _parsed_header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
     return _parsed_json(data[8 : 8 + size], name), size
 
 
-def _parsed_json(text: object, name: str) -> dict[str, Any]:
+def _parsed_json(text: object, name: str, *, allows_halves: bool = False) -> dict[str, Any]:
     """A JSON object, read strictly: bounded depth and size, no duplicate key, NaN, huge integer or lone surrogate.
 
     It is ASCII, as ``to_bytes`` writes it, so that its text takes no more memory than its bytes.
@@ -272,7 +273,7 @@ def _parsed_json(text: object, name: str) -> dict[str, Any]:
             parse_float=_finite_float,
             parse_int=_small_int,
         )
-        if _SURROGATE.search(text):
+        if not allows_halves and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair fails here
     except (ValueError, TypeError, RecursionError) as error:
         reason = str(error).split("\n")[0][:80]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.errors import InputError
 from charrnn.files import write_atomically
 from charrnn.storage.container import TensorEntry, check_entries, from_bytes, read_bytes, to_bytes
-from charrnn.storage.upgrade import upgraded_training
+from charrnn.storage.upgrade import upgraded_tensors, upgraded_training
 
 TRAINING_NAME = "training.safetensors"
 
@@ -76,6 +76,5 @@ def read_training(path: Path) -> TrainingFile:
         raise InputError(
             f"{str(path)!r} holds no usable training state: {str(error)[:300]}; start a new run"
         ) from error
-    # Version 1 kept an empty array for a state that the cell does not have.
-    names = [name for name, entry in container.entries.items() if not (name == "state/cell" and entry.shape[0] == 0)]
-    return TrainingFile({name: container.array(name) for name in names}, facts)
+    tensors = {name: container.array(name) for name in container.entries}
+    return TrainingFile(upgraded_tensors(tensors, container.version), facts)

@@ -4,14 +4,16 @@ What a version did not know gets the value that was in effect then, so that a mo
 a run goes on as it began.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from numpy.typing import NDArray
 
 from charrnn.storage.container import VERSION
 
 Facts = dict[str, Any]
 
-# What version 1 came to know only after its first files: a state without it was trained so.
+# Settings that version 1 came to know only after its first files: what lacks them was trained without.
 _FIRST_TRAINING = {"restart": 0.0}
 _NOISE = ("dropout", "weight_dropout")
 
@@ -32,6 +34,18 @@ def upgraded_training(facts: Facts, version: int) -> Facts:
         KeyError, TypeError, AttributeError: they are not what that version wrote.
     """
     return _upgraded(facts, version, _TRAINING_STEPS)
+
+
+def upgraded_tensors(tensors: Mapping[str, NDArray[Any]], version: int) -> dict[str, NDArray[Any]]:
+    """The tensors of a training file of ``version``, as the newest version has them."""
+    if version > 1:
+        return dict(tensors)
+    # The first files counted updates in arrays of one element, and kept an empty array where a cell has no second state.
+    return {
+        name: tensor.reshape(()) if name.startswith("updates/") and tensor.shape == (1,) else tensor
+        for name, tensor in tensors.items()
+        if not (name == "state/cell" and tensor.shape[:1] == (0,))
+    }
 
 
 def _upgraded(facts: Facts, version: int, steps: dict[int, Callable[[Facts], Facts]]) -> Facts:
@@ -55,11 +69,16 @@ def _training_1_to_2(facts: Facts) -> Facts:
     corpus = dict(facts["corpus"])
     source = corpus.pop("source")
     names = corpus["names"]
-    text = {"num_texts": len(names), "num_symbols": 0, "num_held_out": 0, **corpus}
+    text = {"num_texts": len(names), **corpus}
+    computed_by = dict(facts["computed_by"])
+    if not any(noise.values()):
+        # Before runs could be shared, dropout drew from another sequence; without dropout nothing differs.
+        computed_by.setdefault("num_processes", 1)
     return {
         **{name: value for name, value in facts.items() if name != "corpus"},
         "model": model,
         "training": {**_FIRST_TRAINING, **facts["training"], **noise},
+        "computed_by": computed_by,
         "text": text,
         "source": {
             "texts": source["paths"],

@@ -1,25 +1,25 @@
 """Files written by older versions, kept here byte for byte: what a user stored stays readable."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import invoke
 
 import charrnn
-from charrnn.errors import InputError
 from charrnn.inference.scoring import score_ids
 from charrnn.storage.container import VERSION
 from charrnn.storage.model_file import read_model
-from charrnn.storage.training_file import read_training
 from charrnn.text.corpus import encode_text_file
+from charrnn.training.checkpoint import read_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
 SCORES = json.loads((GOLDEN / "scores.json").read_text())
 TRAINING = sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.glob("*/training.safetensors"))
-OLD = ("form-1-", "form-2-", "form-3-", "form-4-")  # their settings have no weight_dropout
 
-needs_an_upgrade = pytest.mark.xfail(strict=True, raises=InputError, reason="no step upgrades this form yet")
+DREW_OTHERWISE = "form-5-stopped-dropout/training.safetensors"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("format-*.safetensors")))
@@ -38,25 +38,43 @@ def test_there_is_one_for_each_format():
     assert len(list(GOLDEN.glob("format-*.safetensors"))) == VERSION
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=needs_an_upgrade if name.startswith(OLD) else ()) for name in SCORES]
-)
+@pytest.mark.parametrize("name", SCORES)
 def test_a_model_of_every_form_still_gives_its_score(name):
     model = charrnn.load(GOLDEN / name)
     (text,) = encode_text_file(GOLDEN / SCORES[name]["text"], model.vocab)
-    score = score_ids(model.engine, text.ids, vocab=model.vocab)
+    score = score_ids(model.predictor, text.ids, vocab=model.vocab)
     # float32 sums in another order, as another processor forms them, differ by about 1e-8 of the score.
     assert score.nats == pytest.approx(SCORES[name]["nats"], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_a_training_state_of_every_form_is_whole(name):
-    stored = read_training(GOLDEN / name)
-    shape = (1,) if name.startswith("form-1-") else ()
-    updates = {key: tensor for key, tensor in stored.tensors.items() if key.startswith("updates/")}
-    assert len(updates) == len([key for key in stored.tensors if key.startswith("weight/")]) > 0
-    assert {tensor.shape for tensor in updates.values()} == {shape}
-    assert {int(tensor.item()) for tensor in updates.values()} == {stored.facts["step"]}
+def test_a_training_state_of_every_form_is_upgraded(name):
+    checkpoint = read_checkpoint(GOLDEN / name)
+    updates = [int(tensor.item()) for key, tensor in checkpoint.tensors.items() if key.startswith("updates/")]
+    assert len(updates) == len(checkpoint.model.parameter_shapes())
+    assert set(updates) == {checkpoint.step}
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINING if name != DREW_OTHERWISE])
+def test_a_run_of_every_form_resumes_to_the_end_it_always_had(name, tmp_path):
+    stopped, ended = GOLDEN / name, GOLDEN / name.replace("stopped", "ended")
+    run = tmp_path / "run"
+    shutil.copytree(stopped.parent, run)
+    code, _, err = invoke("train", "--resume", run, GOLDEN / "text.txt", "--threads", "1", "--device", "cpu")
+    assert code == 0, err
+    found, expected = read_model(run), read_model(ended.with_name("model.safetensors"))
+    for key, weight in expected.weights.items():
+        # The same sums of float32 in another order, as another processor forms them, over a dozen updates.
+        np.testing.assert_allclose(found.weights[key], weight, rtol=0, atol=1e-5)
+    assert found.facts["step"] == expected.facts["step"]
+
+
+def test_a_resumed_run_says_that_its_dropout_draws_otherwise_now(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree((GOLDEN / DREW_OTHERWISE).parent, run)
+    code, _, err = invoke("train", "--resume", run, GOLDEN / "text.txt", "--threads", "1", "--device", "cpu")
+    assert code == 0, err
+    assert "not bit for bit as if it had never stopped" in err
 
 
 def test_every_model_and_every_form_is_listed():
