@@ -28,5 +28,5 @@ def test_a_kernel_has_the_gates_and_states_of_its_cell(cell: str, reset: str) ->
     facts = cell_facts(kernel_number(kernel_name(cell, reset)))
     assert facts.num_gates == NUM_GATES[cell]
     assert bool(facts.has_cell) == (cell == "lstm")
-    assert bool(facts.new_apart) == ((cell, reset) == ("gru", "after"))
+    assert bool(facts.has_grad_new) == ((cell, reset) == ("gru", "after"))
     assert facts.new_factors < facts.num_saved

@@ -295,7 +295,7 @@ static int window(int bf16, int cell, long T, long B, long H, long V, int num_th
   w.grad_hidden = filled(BH, 1);
   w.grad_cells = facts.has_cell ? filled(BH, 1) : NULL;
   w.grad_x = filled(N * rows, 1);
-  w.grad_new = facts.new_apart ? filled(N * H, 1) : NULL;
+  w.grad_new = facts.has_grad_new ? filled(N * H, 1) : NULL;
   w.grad_table = by_id ? table : NULL;
   w.grad_bias = bias;
   w.grad_weight = filled(rows * H, 1);

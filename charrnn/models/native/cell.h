@@ -1,15 +1,15 @@
-/* What a cell's header says of it, and the values that its equations read and write.
+/* What a cell's header tells, and the values that its equations read and write.
  *
- * A step of a cell has one stage or two. A stage multiplies the rows of W_hh of some gates with the state before the
- * step, or with what an earlier stage has saved; its equations then work on one vector of units of one stream.
+ * A step of a cell has one stage or two. A stage multiplies the rows of W_hh of some gates with its factors: the state
+ * before the step, or what the first stage has saved. Its equations then work on one vector of units of one stream.
  */
 #ifndef CHARRNN_CELL_H
 #define CHARRNN_CELL_H
 
 #include "product.h"
 
-#define MAX_STAGES 2 /* a step */
-#define MAX_GATES 4  /* a stage */
+#define MAX_STAGES 2 /* per step */
+#define MAX_GATES 4  /* per stage */
 
 /* One vector of units of one stream at one step: each pointer is to the first of them. */
 typedef struct {
@@ -24,15 +24,15 @@ typedef struct {
   /* backward */
   const float *grad_output;
   float *grad_x, *grad_new, *grad_cell;
-  float *grad_state;   /* from the step after; then what the equations pass back, the products not yet added */
-  float *grad_factors; /* of the saved block that the stage after this one multiplies */
+  float *grad_state;   /* in: of the state after the step; out: of the one before, except what comes through W_hh */
+  float *grad_factors; /* of the second stage's factors */
 } Lanes;
 
 typedef struct {
-  long first, last; /* it multiplies the rows of W_hh of gates first <= g < last with its factors */
-  long factors;     /* STATE for the first stage; for a second, the saved block where the first has left them */
+  long first, last;                /* its gates: first <= g < last */
+  long factors;                    /* STATE for the first stage; for a second, the saved block that holds them */
   void (*step)(const Lanes *);     /* its equations */
-  void (*gradient)(const Lanes *); /* their gradients: those of the gates first <= g < last are then complete */
+  void (*gradient)(const Lanes *); /* their gradients: those of its gates are then complete */
 } Stage;
 
 enum { STATE = -1 };
@@ -42,7 +42,7 @@ typedef struct {
   long num_gates;   /* G: blocks of H rows of W_hh */
   long num_saved;   /* S: blocks of H values kept of each step for the backward pass */
   int has_cell;     /* whether there is a cell state beside the hidden state */
-  int new_apart;    /* whether the last gate's W_hh h + b_hh has a gradient other than its input's share: grad_new */
+  int has_grad_new; /* whether the gradient of the last gate's W_hh h + b_hh is not that of its input's share */
   long num_stages;
   Stage stages[MAX_STAGES]; /* their gates in order, 0 to G-1 in all; a second stage has the last gate alone */
 } Cell;
@@ -59,19 +59,19 @@ INLINE void save(const Lanes *at, long block, vec value) { store_first(at->saved
 INLINE void set_next_state(const Lanes *at, vec value) { store_first(at->next_state, value, at->n); }
 INLINE void set_next_cell_state(const Lanes *at, vec value) { store_first(at->next_cell, value, at->n); }
 
-/* Of the state after the step: what its output and the step after pass back. To be read once, before passing on. */
+/* The gradient of the state after the step: from its output and from the step after. To be read before it is set. */
 INLINE vec grad_next_state(const Lanes *at) { return load_first(at->grad_output, at->n) + load(at->grad_state); }
-/* Of the state before the step, so far as it does not go through W_hh. */
+/* The gradient of the state before the step, except what comes through W_hh. */
 INLINE vec grad_state(const Lanes *at) { return load(at->grad_state); }
 INLINE void set_grad_state(const Lanes *at, vec value) { store(at->grad_state, value); }
 INLINE vec grad_next_cell_state(const Lanes *at) { return load_first(at->grad_cell, at->n); }
 INLINE void set_grad_cell_state(const Lanes *at, vec value) { store_first(at->grad_cell, value, at->n); }
-/* Of the factors of the stage after this one. */
+/* The gradient of the second stage's factors, in the first stage. */
 INLINE vec grad_factors(const Lanes *at) { return load(at->grad_factors); }
 INLINE void set_grad_gate(const Lanes *at, long gate, vec value) {
   store_first(at->grad_x + gate * at->H, value, at->n);
 }
-/* Of the last gate's W_hh h + b_hh, where it is apart. */
+/* The gradient of the last gate's W_hh h + b_hh, where it has a gradient of its own. */
 INLINE void set_grad_new(const Lanes *at, vec value) { store_first(at->grad_new, value, at->n); }
 
 #endif

@@ -36,7 +36,7 @@ static const Cell gru_cell = {
     .name = "gru",
     .num_gates = 3,
     .num_saved = 4,
-    .new_apart = 1,
+    .has_grad_new = 1,
     .num_stages = 1,
     .stages = {{.first = 0, .last = 3, .factors = STATE, .step = gru_step, .gradient = gru_gradient}},
 };

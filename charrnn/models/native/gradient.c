@@ -17,14 +17,14 @@ static void sum_columns_part(void *data, long part) {
   const Window *w = job->w;
   long columns = job->G * w->H, width = ceil_div(ceil_div(columns, LANES), w->num_threads) * LANES;
   long first = min_long(part * width, columns), last = min_long(first + width, columns);
-  /* From column `apart` on, the bias's gradient is in grad_new. */
-  long apart = columns - job->cell->new_apart * w->H, middle = first > apart ? first : min_long(last, apart);
+  /* The last gate's bias may have its gradient in grad_new: from column `end` of grad_x on. */
+  long end = columns - job->cell->has_grad_new * w->H, middle = first > end ? first : min_long(last, end);
   for (long row = 0; row < w->T * w->B; row++) {
     const float *d = w->grad_x + row * columns;
     if (w->grad_table) add_columns(w->grad_table + w->ids[row] * columns, d, first, last);
     if (w->grad_bias) {
       add_columns(w->grad_bias, d, first, middle);
-      if (middle < last) add_columns(w->grad_bias + apart, w->grad_new + row * w->H, middle - apart, last - apart);
+      if (middle < last) add_columns(w->grad_bias + end, w->grad_new + row * w->H, middle - end, last - end);
     }
   }
 }
@@ -63,9 +63,9 @@ static void outer_part(void *data, long part) {
   for (long s = part * total / w->num_threads; s < (part + 1) * total / w->num_threads; s++) {
     long g = s / strips, u = (s % strips) * STRIP, n = min_long(STRIP, H - u), stage = 0;
     while (g >= job->cell->stages[stage].last) stage++;
-    int apart = job->cell->new_apart && g == job->G - 1;
-    const float *rows = apart ? w->grad_new + u : w->grad_x + g * H + u;
-    round_transposed(job->precision, strip, rows, apart ? H : job->G * H, n, o->N);
+    int in_grad_new = job->cell->has_grad_new && g == job->G - 1;
+    const float *rows = in_grad_new ? w->grad_new + u : w->grad_x + g * H + u;
+    round_transposed(job->precision, strip, rows, in_grad_new ? H : job->G * H, n, o->N);
     for (long p = 0; p < job->panels; p += 3) {
       long panels = min_long(3, job->panels - p);
       memset(sums, 0, sizeof sums);

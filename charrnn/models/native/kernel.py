@@ -13,18 +13,18 @@ class CellFacts(ctypes.Structure):
         num_gates: blocks of H rows of weight_hh.
         num_saved: blocks of H values kept of each step for the backward pass.
         has_cell: whether there is a cell state beside the hidden state.
-        new_apart: whether the last gate's share of the state has a gradient other than its share of the input.
+        has_grad_new: whether the last gate's share of the state has a gradient other than its share of the input.
         new_factors: the saved block that the last gate's weights multiply; -1 for the state.
     """
 
     num_gates: int
     num_saved: int
     has_cell: int
-    new_apart: int
+    has_grad_new: int
     new_factors: int
 
     _fields_ = tuple(
-        (name, ctypes.c_int64) for name in ("num_gates", "num_saved", "has_cell", "new_apart", "new_factors")
+        (name, ctypes.c_int64) for name in ("num_gates", "num_saved", "has_cell", "has_grad_new", "new_factors")
     )
 
 

@@ -11,8 +11,8 @@
  *   forward  G*H*H' + G*H' (packed weights and bias) + S*B*H where nothing is saved for a backward pass
  *   backward G*H*H' (packed weights) + 2*B*H' (gradient carried from step to step)
  *   both     with bfloat16, G*B*H' (factors of two stages)
- * The arguments hold (1 + S)*T*B*H for the backward pass (with a cell state one more), and the gradient of the gates
- * takes G*T*B*H (one more where the new gate's is apart).
+ * The arguments hold (1 + S)*T*B*H for the backward pass (one T*B*H more for a cell state), and the gradient of the
+ * gates takes G*T*B*H (one T*B*H more for grad_new).
  */
 #include "recurrence.h"
 
@@ -81,9 +81,10 @@ INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, 
   const Window *w = job->w;
   const Stage *this = &cell->stages[s];
   long H = w->H, BH = w->B * H, t = stage / cell->num_stages, saved_stride = cell->num_saved * H;
-  const float *h = w->hidden + t * BH + b * H;
-  float *next_h = w->hidden + (t + 1) * BH + b * H, sums[MAX_GATES][BLOCK_ROWS][PANEL];
-  float *saved = job->saved + t * job->saved_step + b * saved_stride;
+  long before = t * BH + b * H, after = before + BH;
+  float *h = w->hidden + before, *next_h = w->hidden + after;
+  float *c = cell->has_cell ? w->cells + before : NULL, *next_c = cell->has_cell ? w->cells + after : NULL;
+  float *saved = job->saved + t * job->saved_step + b * saved_stride, sums[MAX_GATES][BLOCK_ROWS][PANEL];
   Factors factors = this->factors == STATE ? stage_factors(job, stage, b, h, H, 0)
                                            : stage_factors(job, stage, b, saved + this->factors * H, saved_stride, 0);
   for (long panel = range.first; panel < range.last; panel++) {
@@ -98,8 +99,8 @@ INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, 
         at.state = h + r * H + u;
         at.next_state = next_h + r * H + u;
         if (cell->has_cell) {
-          at.cell = w->cells + t * BH + (b + r) * H + u;
-          at.next_cell = w->cells + (t + 1) * BH + (b + r) * H + u;
+          at.cell = c + r * H + u;
+          at.next_cell = next_c + r * H + u;
         }
         this->step(&at);
       }
@@ -115,7 +116,7 @@ INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, 
 /* ---- a stage backward ---- */
 
 /* Whether the gradient of a gate's W_hh h + b_hh is in grad_new rather than in grad_x. */
-INLINE int is_apart(const Cell *cell, long gate) { return cell->new_apart && gate == cell->num_gates - 1; }
+INLINE int uses_grad_new(const Cell *cell, long gate) { return cell->has_grad_new && gate == cell->num_gates - 1; }
 
 /* Own columns of sums (R, padded) += rows (R, num_gates * H; stride) @ W_hh's rows of gates first, first + 1, ... */
 static void add_gates(const Job *job, long stage, long b, int R, float *sums, const float *rows, long stride,
@@ -136,40 +137,45 @@ INLINE void backward_stage(const Cell *cell, long s, const Job *job, long stage,
   long x_stride = cell->num_gates * H, end = min_long(H, range.last * PANEL);
   float *grad_state = job->grad_state + b * job->padded, *grad_factors = job->grad_factors + b * job->padded;
   if (stage > 0) {
-    long after = (next->factors == STATE ? t + 1 : t) * BH + b * H; /* STATE: of the first stage, a step later */
+    long row = (next->factors == STATE ? t + 1 : t) * BH + b * H; /* STATE: the first stage, of the step after */
     float *sums = next->factors == STATE ? grad_state : grad_factors;
-    long num_gates = next->last - next->first - is_apart(cell, next->last - 1);
-    add_gates(job, stage, b, R, sums, w->grad_x + cell->num_gates * after + next->first * H, x_stride, next->first,
+    long num_gates = next->last - next->first - uses_grad_new(cell, next->last - 1);
+    add_gates(job, stage, b, R, sums, w->grad_x + cell->num_gates * row + next->first * H, x_stride, next->first,
               num_gates, range);
-    if (is_apart(cell, next->last - 1))
-      add_gates(job, stage, b, R, sums, w->grad_new + after, H, next->last - 1, 1, range);
+    if (uses_grad_new(cell, next->last - 1))
+      add_gates(job, stage, b, R, sums, w->grad_new + row, H, next->last - 1, 1, range);
   }
   if (t < 0) return;
-  float *grad_x = w->grad_x + cell->num_gates * (t * BH + b * H);
-  float *grad_new = cell->new_apart ? w->grad_new + t * BH + b * H : NULL;
+  long before = t * BH + b * H, after = before + BH;
+  float *h = w->hidden + before, *next_h = w->hidden + after;
+  float *c = cell->has_cell ? w->cells + before : NULL, *next_c = cell->has_cell ? w->cells + after : NULL;
+  float *saved = job->saved + t * job->saved_step + b * saved_stride;
+  const float *grad_outputs = w->grad_outputs + before;
+  float *grad_x = w->grad_x + cell->num_gates * before;
+  float *grad_new = cell->has_grad_new ? w->grad_new + before : NULL;
+  float *grad_c = cell->has_cell ? w->grad_cells + b * H : NULL;
   for (int r = 0; r < R; r++) {
-    long row = (b + r) * H;
     for (long u = range.first * PANEL; u < end; u += LANES) {
       Lanes at = {.H = H, .n = H - u};
-      at.saved = job->saved + t * job->saved_step + (b + r) * saved_stride + u;
-      at.state = w->hidden + t * BH + row + u;
-      at.next_state = w->hidden + (t + 1) * BH + row + u;
-      at.grad_output = w->grad_outputs + t * BH + row + u;
+      at.saved = saved + r * saved_stride + u;
+      at.state = h + r * H + u;
+      at.next_state = next_h + r * H + u;
+      at.grad_output = grad_outputs + r * H + u;
       at.grad_x = grad_x + r * x_stride + u;
       at.grad_state = grad_state + r * job->padded + u;
       at.grad_factors = grad_factors + r * job->padded + u;
       if (cell->has_cell) {
-        at.cell = w->cells + t * BH + row + u;
-        at.next_cell = w->cells + (t + 1) * BH + row + u;
-        at.grad_cell = w->grad_cells + row + u;
+        at.cell = c + r * H + u;
+        at.next_cell = next_c + r * H + u;
+        at.grad_cell = grad_c + r * H + u;
       }
-      if (cell->new_apart) at.grad_new = grad_new + r * H + u;
+      if (cell->has_grad_new) at.grad_new = grad_new + r * H + u;
       this->gradient(&at);
       if (this->factors != STATE) store(at.grad_factors, splat(0.0f));
     }
   }
   for (long g = this->first; g < this->last; g++)
-    if (is_apart(cell, g))
+    if (uses_grad_new(cell, g))
       round_for_next_stage(job, stage, b, R, grad_new, H, g, range);
     else
       round_for_next_stage(job, stage, b, R, grad_x + g * H, x_stride, g, range);
@@ -212,7 +218,7 @@ int charrnn_cell(const char *name) {
 void charrnn_cell_facts(int number, CellFacts *facts) {
   const Cell *cell = CELLS[number].cell;
   *facts = (CellFacts){.num_gates = cell->num_gates, .num_saved = cell->num_saved, .has_cell = cell->has_cell};
-  facts->new_apart = cell->new_apart;
+  facts->has_grad_new = cell->has_grad_new;
   facts->new_factors = cell->stages[cell->num_stages - 1].factors;
 }
 

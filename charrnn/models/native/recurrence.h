@@ -24,7 +24,7 @@ typedef struct {
   float *grad_hidden;        /* (B, H): in, of the last state; out, of the first */
   float *grad_cells;         /* (B, H): likewise, for a cell that has a cell state */
   float *grad_x;             /* (T, B, G*H) */
-  float *grad_new;           /* (T, B, H): for a cell whose new_apart is set */
+  float *grad_new;           /* (T, B, H): for a cell whose has_grad_new is set */
   float *grad_table;         /* (V, G*H) or NULL: added to */
   float *grad_bias;          /* (G*H,) or NULL: added to */
   float *grad_weight;        /* (G*H, H), written with bfloat16 products only: float32 is the caller's one product */
@@ -32,7 +32,7 @@ typedef struct {
 
 /* Mirrors `CellFacts` in kernel.py: see Cell. */
 typedef struct {
-  int64_t num_gates, num_saved, has_cell, new_apart;
+  int64_t num_gates, num_saved, has_cell, has_grad_new;
   int64_t new_factors; /* the saved block that the last gate's weights multiply; -1: the state */
 } CellFacts;
 

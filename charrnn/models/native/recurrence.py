@@ -3,7 +3,7 @@
 Legend: T steps, B streams, H units, G gates, V rows of an input table, S saved blocks.
 
 Memory kept for the backward pass: (1 + S) * T * B * H floats, one T * B * H more for a cell state. The
-backward pass takes G * T * B * H floats besides (one T * B * H more where the new gate's is apart, as in a GRU).
+backward pass takes G * T * B * H floats besides (a GRU with reset after one T * B * H more).
 """
 
 import contextlib
@@ -199,7 +199,7 @@ class _Recurrence(torch.autograd.Function):
         grad_hidden = _own(grad_h, batch_size, size)
         grad_cells = _own(grad_c, batch_size, size) if facts.has_cell else None
         grad_x = torch.empty(steps, batch_size, rows)
-        grad_new = torch.empty(steps, batch_size, size) if facts.new_apart else None
+        grad_new = torch.empty(steps, batch_size, size) if facts.has_grad_new else None
         grad_table = None if ids is None else torch.zeros(ctx.numbers["V"], rows)
         grad_bias = torch.zeros(rows) if ctx.with_bias else None
         grad_weight = torch.empty(rows, size)
@@ -223,7 +223,7 @@ class _Recurrence(torch.autograd.Function):
         if ctx.numbers["precision"] == _PRECISIONS["float32"]:
             gates, before = grad_x.flatten(0, 1), hidden[:steps].flatten(0, 1)
             # The last gate may have another gradient or other factors than the gates before it.
-            end = rows - size if facts.new_apart or facts.new_factors >= 0 else rows
+            end = rows - size if facts.has_grad_new or facts.new_factors >= 0 else rows
             torch.mm(gates[:, :end].T, before, out=grad_weight[:end])
             if end < rows:
                 gradient = gates[:, end:] if grad_new is None else grad_new.flatten(0, 1)
