@@ -82,8 +82,8 @@ typedef struct {
 static int linear_pack(Linear *linear, const float *weight, const float *bias, long columns, long K, float outside) {
   *linear = (Linear){.K = K, .columns = columns, .panels = ceil_div(columns, PANEL)};
   linear->padded = linear->panels * PANEL;
-  linear->packed = recurrence_new_floats(linear->padded * K);
-  linear->bias = recurrence_new_floats(linear->padded);
+  linear->packed = new_floats(linear->padded * K);
+  linear->bias = new_floats(linear->padded);
   if (!linear->packed || !linear->bias) return 0;
   for (long p = 0; p < linear->panels; p++)
     pack_transposed(FLOAT32, linear->packed + p * K * PANEL, weight + p * PANEL * K, K, columns - p * PANEL, K);
@@ -120,8 +120,8 @@ static int network_pack(Network *network, const Weights *w) {
     Layer *layer = &network->layers[l];
     long width = l > 0 ? w->H : w->E;
     if (width > 0 && !linear_pack(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, width, 0.0f)) return 0;
-    job.packed = layer->packed = recurrence_new_floats(job.panels * job.G * job.panel_floats);
-    job.bias = layer->bias = recurrence_new_floats(job.G * job.padded);
+    job.packed = layer->packed = new_floats(job.panels * job.G * job.panel_floats);
+    job.bias = layer->bias = new_floats(job.G * job.padded);
     if (!layer->packed || !layer->bias) return 0;
     window.weight_hh = w->weight_hh[l];
     window.bias_hh = w->bias_hh[l];
@@ -174,13 +174,13 @@ static long part_allocate(Part *part) {
   const Network *network = part->network;
   long H = network->H, rows = part->most_steps * part->n;
   part->ids = malloc((size_t)rows * sizeof(int64_t));
-  part->hidden = recurrence_new_floats((rows + part->n) * H);
-  part->cells = recurrence_new_floats(network->cell->has_cell ? (rows + part->n) * H : 1);
-  part->embedded = recurrence_new_floats(rows * network->E);
+  part->hidden = new_floats((rows + part->n) * H);
+  part->cells = new_floats(network->cell->has_cell ? (rows + part->n) * H : 1);
+  part->embedded = new_floats(rows * network->E);
   /* All layers have as many rows of gates; without an embedding the first has no product to make. */
-  part->x = recurrence_new_floats(rows * network->layers[network->L - 1].input.padded);
-  part->saved = recurrence_new_floats(part->n * network->cell->num_saved * H);
-  part->logits = recurrence_new_floats(MAX_ROWS * network->output.padded);
+  part->x = new_floats(rows * network->layers[network->L - 1].input.padded);
+  part->saved = new_floats(part->n * network->cell->num_saved * H);
+  part->logits = new_floats(MAX_ROWS * network->output.padded);
   part->weights = malloc((size_t)network->V * sizeof(double));
   part->ranked = malloc((size_t)network->V * sizeof(int64_t));
   return part->ids && part->hidden && part->cells && part->embedded && part->x && part->saved && part->logits &&
