@@ -32,7 +32,7 @@ test: $(READY) ## Run all checks and tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: $(READY) ## Run linter and type checker alone.
 	$(BIN)/ruff check .
