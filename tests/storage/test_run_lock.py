@@ -79,7 +79,7 @@ def test_a_directory_with_anything_visible_in_it_is_taken(tmp_path):
     assert is_taken(tmp_path / "notes")
 
 
-def test_a_lock_that_is_a_link_does_not_touch_what_it_leads_to(tmp_path):
+def test_a_lock_that_is_a_link_leaves_its_target_alone(tmp_path):
     (tmp_path / "precious").write_text("precious")
     run = tmp_path / "run"
     run.mkdir()
@@ -105,7 +105,7 @@ def test_a_holder_that_is_no_name_is_not_shown(tmp_path):
             pass
 
 
-def test_a_name_too_long_for_any_directory_is_no_run_and_not_taken():
+def test_a_name_too_long_for_a_directory_is_no_run():
     with pytest.raises(InputError, match="no run"), RunLock(Path("x" * 300)):
         pass
     assert not is_taken(Path("x" * 300))

@@ -54,6 +54,11 @@ class StopAfter:
 NAMES = ("model.safetensors", "training.safetensors")
 
 
+def files_of(directory):
+    """The bytes of a run's model and training state, by name."""
+    return {name: (directory / name).read_bytes() for name in NAMES}
+
+
 def check_files(directory):
     """Makes sure that what a run has stored, if anything, is whole."""
     for name, read in zip(NAMES, (read_model, read_checkpoint), strict=True):

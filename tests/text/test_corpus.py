@@ -82,7 +82,7 @@ def test_files_follow_each_other_in_the_order_given_with_nothing_between(tmp_pat
     assert corpus.names == ("b.txt", "a.txt")
 
 
-def test_a_directory_gives_its_text_files_sorted_and_says_what_it_left_out(tmp_path):
+def test_a_directory_gives_its_text_files_sorted_and_names_the_rest(tmp_path):
     (tmp_path / "sub").mkdir()
     file(tmp_path, "2", "sub/x.txt")
     file(tmp_path, "1", "a.txt")
@@ -110,7 +110,7 @@ def test_the_fingerprint_depends_on_bytes_and_level_not_on_names(tmp_path):
 
 
 @pytest.mark.parametrize("level", ["char", "byte"])
-def test_a_large_text_is_mapped_from_the_cache_with_the_ids_of_a_small_one(tmp_path, monkeypatch, level):
+def test_a_large_text_is_mapped_from_the_cache_with_equal_ids(tmp_path, monkeypatch, level):
     path = file(tmp_path, "aé€😀\n" * 50)
     small = open_corpus([path], level=level)
     monkeypatch.setattr(corpus_module, "IN_MEMORY_BYTES", 10)
@@ -205,7 +205,7 @@ def test_a_mark_that_was_torn_makes_the_cache_file_again(tmp_path, monkeypatch, 
     assert next(cache.glob("*.count")).read_text() == "80"
 
 
-def test_without_a_cache_a_large_text_goes_to_a_temporary_file_and_that_is_said(tmp_path, monkeypatch):
+def test_without_a_cache_a_large_text_goes_to_a_temporary_file(tmp_path, monkeypatch):
     path = file(tmp_path, "aé€😀\n" * 50)
     expected = np.array(open_corpus([path], level="char").ids)
     monkeypatch.setattr(corpus_module, "IN_MEMORY_BYTES", 10)
@@ -275,7 +275,7 @@ def test_the_place_of_an_unknown_character_is_told_past_the_first_chunk(tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
-def test_the_memory_to_encode_a_text_of_one_line_does_not_grow_with_it(tmp_path):
+def test_the_memory_to_encode_one_long_line_does_not_grow(tmp_path):
     code = (
         "import sys; from charrnn.text import corpus; corpus.IN_MEMORY_BYTES = 1\n"
         "made = corpus.open_corpus([sys.argv[1]], level='char', cache_dir=sys.argv[2] and corpus.Path(sys.argv[2]))\n"
