@@ -110,7 +110,7 @@ def test_the_network_is_known_to_the_corpora_alone():
     for path in PACKAGE.rglob("*.py"):
         reaches = {"socket", "urllib.request", "http.client", "requests", "httpx"} & set(used(path))
         # The lock asks the machine for its name, no more.
-        assert not reaches or path.name in ("catalog.py", "run_lock.py"), path
+        assert not reaches or path.name in ("catalog.py", "run_directory.py"), path
 
 
 def test_a_read_only_site_is_no_hindrance(run_of, text, tmp_path):

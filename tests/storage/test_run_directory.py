@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError, LockedError, OutputError, SettingsError
-from charrnn.storage.run_lock import RunLock, checked_name, is_taken
+from charrnn.storage.run_directory import RunLock, checked_name, is_taken
 
 HOLD = """
 import pathlib, sys
-from charrnn.storage.run_lock import RunLock
+from charrnn.storage.run_directory import RunLock
 with RunLock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
