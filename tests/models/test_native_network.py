@@ -248,6 +248,12 @@ def test_uniforms_and_targets_must_fit_the_ids() -> None:
         engine.score(ids[None], ids[None, :1], state)
 
 
+def test_the_score_of_a_huge_logit_keeps_its_digits() -> None:
+    engine = tied_network([1e30, 1e30, 1e30, 1e30])
+    nats, _ = engine.score(np.zeros((1, 1), np.int64), np.full((1, 1), 2), engine.zero_state(1))
+    assert nats[0, 0] == pytest.approx(np.log(4), rel=1e-15)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_logits_that_are_not_finite_are_refused_and_scored_as_nan(value: float) -> None:
     engine = tied_network([0.0, value, 1.0])

@@ -290,3 +290,11 @@ def test_a_predictor_whose_logits_are_not_finite_draws_nothing(kind, bad, temper
             uniforms=np.full((1, width), 0.5),
             sampling=SamplingSettings(temperature=temperature),
         )
+
+
+def test_nats_are_the_cross_entropy_in_float64_however_large_the_logits():
+    logits = np.array([[1.0, 2.2, -3.0, 4.1], [1000.0, 0.0, 0.0, 0.0], [-1e30, -1e30, -1e30, -1e30]], np.float32)
+    nats = nats_of(logits, np.array([1, 1, 2]))
+    assert nats.dtype == np.float64
+    exact = math.log(sum(math.exp(float(z)) for z in logits[0])) - float(logits[0, 1])
+    np.testing.assert_allclose(nats, [exact, 1000, math.log(4)], rtol=1e-14)  # a few roundings of float64
