@@ -143,10 +143,10 @@ def measure_torch_steps() -> dict[str, float]:
 
 def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
     import torch
-    from torch.nn import functional as F
-
     from charrnn.models.char_rnn import CharRNN
     from charrnn.models.recurrence import Backend
+    from torch.nn import functional as F
+
     from charrnn.models.settings import ModelSettings
     from charrnn.training.optimizer import Optimizer
     from charrnn.training.settings import TrainingSettings
@@ -174,11 +174,11 @@ def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
 def _gradient_difference(cell: str, size: int) -> float:
     """The largest difference of any gradient, as a share of its tensor's largest element."""
     import torch
+    from charrnn.models.char_rnn import CharRNN
+    from charrnn.models.recurrence import Backend
     from peer import PlainModel
     from torch.nn import functional as F
 
-    from charrnn.models.char_rnn import CharRNN
-    from charrnn.models.recurrence import Backend
     from charrnn.models.settings import ModelSettings
 
     model = CharRNN(ModelSettings(vocab_size=V, cell=cell, hidden_size=size), Backend("native", NUM_CORES))
@@ -240,10 +240,10 @@ def measure_inference() -> dict[str, float]:
     """Worker: sampling and scoring by charrnn's engine and by plain loops."""
     import numpy as np
     import torch
-    from peer import PlainModel, draw, score
-
     from charrnn.inference.engine import open_engine
     from charrnn.inference.sampling import SamplingSettings
+    from peer import PlainModel, draw, score
+
     from charrnn.inference.scoring import score_ids, score_streams
     from charrnn.models.settings import ModelSettings
     from charrnn.text.vocab import Vocab

@@ -6,10 +6,9 @@ from functools import cache
 
 import pytest
 from cells import OPTIONS
+from charrnn.training.stop import stop_on_signals
 from command import end_of, run, start, wait_for
 from tiny_run import files_of
-
-from charrnn.training.stop import stop_on_signals
 
 SETTINGS = "--hidden-size 8 --batch-size 2 --bptt 5 --dropout 0.1 --steps 300 --eval-every 2 --patience 999 --threads 1"
 

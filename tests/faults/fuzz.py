@@ -23,12 +23,12 @@ if atheris is not None:
     with atheris.instrument_imports(include=["charrnn"]):
         import charrnn.training.checkpoint  # noqa: F401 - and all that it imports
 from cells import CELLS
+from charrnn.inference.engine import NumpyEngine
+from charrnn.inference.sampling import SamplingSettings
 from tiny_run import make_task, make_trainer, never
 
 from charrnn.errors import CharRNNError
-from charrnn.inference.engine import NumpyEngine
 from charrnn.inference.generation import generate
-from charrnn.inference.sampling import SamplingSettings
 from charrnn.storage.model_file import read_model
 from charrnn.training.checkpoint import read_checkpoint
 

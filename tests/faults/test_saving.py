@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 import torch
+from charrnn.training.stop import stop_on_signals
 from command import end_of, run, start, wait_for
 from fault_fs import FaultFS
 from tiny_run import NAMES, check_files, files_of, make_task, make_trainer, never
@@ -17,7 +18,6 @@ from charrnn.errors import DeviceError, ExitCode, OutputError
 from charrnn.storage.model_file import read_model
 from charrnn.training import event
 from charrnn.training.checkpoint import read_checkpoint
-from charrnn.training.stop import stop_on_signals
 
 TASK = {"training": {"steps": 9, "eval_every": 3}, "model": {"cell": "gru", "dropout": 0.2}}
 MOST_CALLS = 200

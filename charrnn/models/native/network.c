@@ -259,7 +259,7 @@ static double nats_of(const float *logits, long padded, int64_t target) {
     for (int i = 0; i < LANES; i++) sums[i] += (double)e[i];
   }
   for (int i = 0; i < LANES; i++) sum += sums[i];
-  return log(sum) + (double)most - (double)logits[target];
+  return log(sum) + ((double)most - (double)logits[target]);
 }
 
 /* ---- drawing ---- */

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from charrnn.errors import OutputError
-from charrnn.storage.atomic import probe_writable, remove_stale, write_atomically
+from charrnn.files import probe_writable, remove_stale, write_atomically
 
 CALLS = ("open", "write", "fsync", "replace", "close")
 
