@@ -26,7 +26,7 @@ def test_in_this_process_forked_or_fresh_a_command_shows_the_same(trained, argum
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_process_reads_what_it_is_given_in_the_place_it_is_given(tmp_path, fresh):
+def test_a_process_reads_what_it_is_given_and_where(tmp_path, fresh):
     arguments = ["train", "-", "--steps", "1", "--hidden-size", "3", "--threads", "1", "--quiet"]
     code, out, _ = run(*arguments, stdin=b"to be or not to be " * 9, cwd=tmp_path, fresh=fresh)
     assert (code, out) == (0, "checkpoints/stdin/model.safetensors\n")
