@@ -191,6 +191,20 @@ def test_all_unknown_characters_of_a_prompt_are_named(network):
     assert "\x1b" not in message
 
 
+def test_a_network_that_learns_writes_as_its_steps_do():
+    shape = ModelSettings(vocab_size=VOCAB.size, cell="gru", hidden_size=9)
+    learning = DynamicNetwork(shape, random_weights(shape), DynamicSettings(segment=4, learning_rate=0.5))
+    ids = VOCAB.encode("abcabcabc")
+    state = learning.zero_state(1)
+    for symbol in ids:
+        logits, state = learning.step(np.array([symbol]), state)
+    want = []
+    for _ in range(30):
+        want.append(int(logits.argmax()))
+        logits, state = learning.step(np.array(want[-1:]), state)
+    assert texts(learning, VOCAB, prompt="abcabcabc", length=30, temperature=0) == [VOCAB.decode(np.array(want))]
+
+
 def test_without_settings_a_text_has_the_defaults(network):
     joined = "".join(chunk.text for chunk in generate(network, VOCAB))
     assert [joined] == texts(network, VOCAB)
