@@ -282,6 +282,14 @@ def test_an_option_comes_before_the_file(tmp_path, play):
     assert tomllib.loads((third / "run.toml").read_text())["texts"] == [str(moved)]
 
 
+def test_a_length_given_as_an_option_replaces_the_files(tmp_path, play):
+    first = train(tmp_path, play, *SIZES, "--epochs", "0.1")
+    other = train(tmp_path, "--config", first / "run.toml", "--steps", "3")
+    stored = tomllib.loads((other / "run.toml").read_text())
+    assert stored["steps"] == 3
+    assert "epochs" not in stored
+
+
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
