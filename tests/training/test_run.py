@@ -300,6 +300,35 @@ def test_losses_that_stay_no_numbers_end_the_run_with_its_files_as_they_were(tmp
     assert read_model(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["weight", "mean", "square", "average"])
+def test_no_training_state_with_a_value_that_is_not_finite_is_stored(tmp_path, kind):
+    task = make_task(model={"cell": "gru"}, training={"steps": 5000, "eval_every": 50})
+    list(make_run(task, tmp_path).events(StopAfter(3)))
+    good = (tmp_path / NAMES[1]).read_bytes()
+    going = resumed(task, tmp_path)
+    with torch.no_grad():
+        held = going._learner._optimizer.state() | {
+            f"weight/{name}": weight for name, weight in going._learner._model.weights().items()
+        }
+        # Of a symbol that is nowhere in the text, so that no loss shows it.
+        held[f"{kind}/layers.0.weight_ih"][:, 0] = math.inf
+    with pytest.raises(DivergedError, match="is not finite"):
+        list(going.events(StopAfter(1)))
+    assert (tmp_path / NAMES[1]).read_bytes() == good
+    read_model(tmp_path)
+
+
+def test_no_model_with_a_weight_that_is_not_finite_is_stored_though_its_score_is(tmp_path):
+    text = "q" + "ab " * 200  # the held-out end never reads a q
+    task = make_task(text, model={"cell": "lstm"}, training={"steps": 10, "eval_every": 5, "averaging": 1.0})
+    going = make_run(task, tmp_path)
+    with torch.no_grad():
+        going._learner._optimizer.averages["layers.0.weight_ih"][:, task.vocab.encode("q")[0]] = math.inf
+    with pytest.raises(DivergedError, match=r"layers\.0\.weight_ih is not finite; nothing was kept"):
+        list(going.events(never))
+    assert not any((tmp_path / name).exists() for name in NAMES)
+
+
 # --- the end of a run -------------------------------------------------------------------------------------------------
 
 
