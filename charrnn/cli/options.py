@@ -51,6 +51,7 @@ def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Ca
         parameters = [*arguments, *keyword_only, *options]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
+        command.settings = known  # type: ignore[attr-defined]
         return command
 
     return decorate
@@ -101,6 +102,17 @@ def write_config(settings: Mapping[str, Any]) -> bytes:
     return tomli_w.dumps(plain).encode()
 
 
+def settings_of(command: Callable[..., None]) -> dict[str, Setting]:
+    """The settings among a command's options and arguments, by name."""
+    found: dict[str, Setting] = getattr(command, "settings", {})
+    return found
+
+
+def shown_metavar(setting: Setting) -> str:
+    """What stands for the value in the help."""
+    return setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+
+
 def shown_default(setting: Setting) -> str:
     """What the help says of the default; "" for nothing."""
     if setting.shown_default is not None:
@@ -122,7 +134,7 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
     help_text = setting.help + (f"  [default: {default}]" if default else "")
     common: dict[str, Any] = {"help": help_text, "show_default": False}
     if setting.kind is not bool:
-        common["metavar"] = setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+        common["metavar"] = shown_metavar(setting)
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)
