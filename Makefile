@@ -28,12 +28,8 @@ demo: $(READY) ## Gather C headers of this machine, learn them for two minutes, 
 	@echo
 	tail -c 200000 corpora/c.txt | $(BIN)/charrnn perplexity checkpoints/$(DEMO) -
 
-test: $(READY) ## Run all checks and tests.
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror charrnn/models/native/*.[ch]
-	$(BIN)/python -m pytest -q
+test: check ## Run all checks and tests.
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: $(READY) ## Run linters and type checker alone.
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ charrnn.errors.SettingsError: aperture is 0; it must be a number above 0 and at 
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -25,6 +26,7 @@ from charrnn.errors import SettingsError
 
 _KEY = "setting"
 _SHOWN_CHARS = 60  # of a wrong value that a message quotes
+_PLAIN = re.compile(r"[A-Za-z0-9.,+-]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ class Setting:
             value = Path(text)
         if not self._takes(value):
             hint = did_you_mean(text, self.choices)
-            raise SettingsError(f"{self.option} {_quoted(text)}: it must be {self.requirement}{hint}")
+            shown = text if _PLAIN.fullmatch(text) else _quoted(text)
+            raise SettingsError(f"{self.option} {shown}: must be {self.requirement}{hint}")
         return value
 
     def from_plain(self, value: Any) -> Any:  # noqa: ANN401 - any JSON or TOML value
@@ -226,12 +229,13 @@ class Settings:
             SettingsError: a key is missing or unknown, or a value is out of range.
         """
         known = cls.settings()
+        group = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
         if not isinstance(values, Mapping):
-            raise SettingsError(f"{cls.__name__}: no table of settings")
+            raise SettingsError(f"{group}: no table of settings")
         odd = [f"missing {name}" for name in known if name not in values]
         odd += [f"unknown {_quoted(name)}" for name in values if name not in known]
         if odd:
-            raise SettingsError(f"{cls.__name__}: {', '.join(odd)}")
+            raise SettingsError(f"{group}: {', '.join(odd)}")
         return cls(**{name: known[name].from_plain(value) for name, value in values.items()})
 
 

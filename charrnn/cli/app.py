@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, NoReturn
 
 import typer
@@ -82,9 +84,14 @@ def main() -> None:
         sys.exit(ExitCode.INTERNAL)
 
 
+@cache
+def _command() -> Callable[..., None]:
+    return typer.main.get_command(app)
+
+
 def _run(request: StopRequest) -> None:
     try:
-        app(obj=request)
+        _command()(obj=request)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer ends so where the help meets a closed pipe
             raise_for_stdout(end.__context__)

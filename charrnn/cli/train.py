@@ -183,6 +183,8 @@ def _with_reset(given: dict[str, Any], reset: str | None) -> dict[str, Any]:
 
 def _check_given(given: Mapping[str, Any]) -> None:
     """Refuses settings that do not go together whatever their values are."""
+    if given.get("quiet") and given.get("samples"):
+        raise SettingsError("--samples shows nothing with --quiet; leave one of them out")
     if "resume" in given:
         fixed = [_SETTINGS[name].option for name in given if not _SETTINGS[name].changes_on_resume]
         if fixed:

@@ -58,7 +58,7 @@ class GenerationSettings(SamplingSettings):
             SettingsError: it is empty.
         """
         if self.stop == "":
-            raise SettingsError("stop is empty; give at least one character, or leave it out")
+            raise SettingsError("the stop text is empty; give at least one character, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import InputError
+from charrnn.errors import InputError, SettingsError
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import fit_temperature, with_temperature
@@ -82,7 +82,10 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
+        SettingsError: the settings do not go with the model.
     """
+    if model.vocab.level == "byte" and settings.encoding != ScoringSettings.settings()["encoding"].default:
+        raise SettingsError("--encoding goes with a model of characters; this one reads bytes: leave it out")
     predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, names, settings)

@@ -37,8 +37,10 @@ class NumpyNetwork(Predictor):
         self.settings = settings
         self._dtype = dtype
         w = {name: np.asarray(weights[name], dtype) for name in settings.parameter_shapes()}
-        table = input_table(w["layers.0.weight_ih"], w.get("layers.0.bias_ih"), w.get("embedding.weight"))
-        self._table: Array = np.ascontiguousarray(table)  # (V, G*H)
+        self._first = w["layers.0.weight_ih"], w.get("layers.0.bias_ih")
+        embedding = w.get("embedding.weight")
+        folded = input_table(*self._first, embedding) if settings.folds_input else embedding
+        self._symbols: Array = np.ascontiguousarray(folded)  # (V, G*H), or (V, E) where that would be much larger
         zero = np.zeros((), dtype)
         self._weight_ih = [w[f"layers.{i}.weight_ih"] for i in range(settings.num_layers)]
         self._weight_hh = [w[f"layers.{i}.weight_hh"] for i in range(settings.num_layers)]
@@ -61,7 +63,7 @@ class NumpyNetwork(Predictor):
         after = state.map(np.empty_like)
         # Shape (B, 1, ...): numpy then takes one product per stream, so that a stream's rounding cannot depend on how
         # many streams stand beside it, as it would in one product of all.
-        x = self._table[ids][:, None]
+        x = self._input(ids)[:, None]
         for layer in range(self.settings.num_layers):
             if layer:
                 x = x @ self._weight_ih[layer].T + self._bias_ih[layer]
@@ -76,11 +78,20 @@ class NumpyNetwork(Predictor):
         """-ln p(targets[t]), (T, B) float64, having read ``ids[:t + 1]`` (T, B); and the state after all."""
         num_steps, num_streams = ids.shape
         nats = np.empty((num_steps, num_streams))
-        block = max(1, _LOGITS_AT_ONCE // (num_streams * max(self.settings.vocab_size, self._table.shape[1])))
+        block = max(
+            1,
+            _LOGITS_AT_ONCE
+            // (num_streams * max(self.settings.vocab_size, self.settings.num_gates * self.settings.hidden_size)),
+        )
         for begin in range(0, num_steps, block):
             end = min(begin + block, num_steps)
             nats[begin:end], state = self._score_block(ids[begin:end], targets[begin:end], state)
         return nats, state
+
+    def _input(self, ids: Array) -> Array:
+        """The input's share of the gates for each of ``ids`` (...): (..., G*H)."""
+        rows: Array = self._symbols[ids]
+        return rows if self.settings.folds_input else input_table(*self._first, rows)
 
     def _cell_step(self, layer: int, x: Array, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         step = self.settings.recurrent_cell.step
@@ -90,7 +101,7 @@ class NumpyNetwork(Predictor):
         """The same layer by layer, so that products which wait for no other step are made at once."""
         num_steps, num_streams = ids.shape
         after = state.map(np.empty_like)
-        x = self._table[ids]  # (T, B, G*H)
+        x = self._input(ids)  # (T, B, G*H)
         for layer in range(self.settings.num_layers):
             if layer:
                 x = x.reshape(num_steps * num_streams, -1) @ self._weight_ih[layer].T + self._bias_ih[layer]

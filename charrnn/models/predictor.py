@@ -113,5 +113,5 @@ def nats_of(logits: Array, targets: Array) -> NDArray[np.float64]:
     z = logits.astype(np.float64)
     greatest = z.max(axis=1)
     picked = z[np.arange(len(z)), targets]
-    nats: NDArray[np.float64] = greatest + np.log(np.exp(z - greatest[:, None]).sum(axis=1)) - picked
+    nats: NDArray[np.float64] = np.log(np.exp(z - greatest[:, None]).sum(axis=1)) + (greatest - picked)
     return nats

@@ -11,6 +11,7 @@ from charrnn.models.cells import CELLS, Cell, State
 _PANEL = "Model"
 CHOSEN = "chosen to suit text, time and device"
 _MAX_SYMBOLS = 0x110000  # of Unicode
+_TABLE_FLOATS = 1 << 23  # of a table that is kept whatever its weights take: 32 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,17 @@ class ModelSettings(Settings):
         """The shape (L, B, H) of each of the cell's states, by name."""
         shape = (self.num_layers, num_streams, self.hidden_size)
         return dict.fromkeys(self.recurrent_cell.states, shape)
+
+    @property
+    def folds_input(self) -> bool:
+        """Whether a network at work keeps a row of gates for each symbol, so that its input needs no product.
+
+        One-hot input always does. An embedding does unless its table (V, G*H) would take much more memory than the
+        weights it is made of.
+        """
+        rows = self.num_gates * self.hidden_size
+        weights = self.vocab_size * self.embedding_size + rows * self.embedding_size
+        return self.input == "one-hot" or self.vocab_size * rows <= max(weights, _TABLE_FLOATS)
 
     def zero_state(self, num_streams: int, zeros: Callable[[tuple[int, ...]], Any]) -> State:
         """The state at the start of a text.

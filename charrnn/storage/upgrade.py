@@ -40,7 +40,7 @@ def upgraded_tensors(tensors: Mapping[str, NDArray[Any]], version: int) -> dict[
     """The tensors of a training file of ``version``, as the newest version has them."""
     if version > 1:
         return dict(tensors)
-    # The first files counted updates in arrays of one element, and kept an empty array where a cell has no second state.
+    # The first files counted updates in arrays of one element; an empty array stood for a state that the cell lacks.
     return {
         name: tensor.reshape(()) if name.startswith("updates/") and tensor.shape == (1,) else tensor
         for name, tensor in tensors.items()

@@ -7,7 +7,6 @@ may save work, never change a result.
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +23,8 @@ MAX_CACHE_BYTES = 16 << 30
 _CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = 32
 # What earlier versions left: lengths apart from their texts, and the temporary files of killed processes.
-_OLD = re.compile(r"[0-9a-f]{32}\.count|\.[0-9a-f]{32}\.ids\..{8}")
-_OLD_SECONDS = 3600.0
+_OLD_MARK = re.compile(r"[0-9a-f]{32}\.count")
+_OLD_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.ids\..{8}")
 
 
 def cache_directory() -> Path:
@@ -72,7 +71,7 @@ def cached_ids(
 def empty_cache(directory: Path) -> tuple[int, int]:
     """Removes all encoded texts and what killed processes left; gives the number of files and of bytes removed."""
     num_files = num_bytes = 0
-    for path in list(_kept(directory)) + list(_leftovers(directory, older_than=0.0)):
+    for path in [*_kept(directory), *_matching(directory, _OLD_MARK), *_matching(directory, _OLD_TEMPORARY)]:
         with suppress(OSError):
             size = path.stat().st_size
             path.unlink()
@@ -103,7 +102,7 @@ def _is_whole(path: Path) -> bool:
 def _tidy(directory: Path, *, keep: Path) -> None:
     """Keeps the cache within its bound, and removes what earlier versions and killed processes left."""
     remove_stale(directory)
-    for path in _leftovers(directory, older_than=_OLD_SECONDS):
+    for path in _matching(directory, _OLD_MARK):
         with suppress(OSError):
             path.unlink()
     known = []
@@ -126,8 +125,8 @@ def _kept(directory: Path) -> Iterator[Path]:
         yield from directory.glob("*.ids")
 
 
-def _leftovers(directory: Path, *, older_than: float) -> Iterator[Path]:
-    with suppress(OSError):
-        for path in directory.iterdir():
-            if _OLD.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older_than:
-                yield path
+def _matching(directory: Path, name: re.Pattern[str]) -> list[Path]:
+    try:
+        return [path for path in directory.iterdir() if name.fullmatch(path.name)]
+    except OSError:
+        return []

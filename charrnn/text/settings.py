@@ -8,6 +8,7 @@ from charrnn.fields import Settings, setting
 
 _PANEL = "Text"
 DEFAULT_VAL_FRACTION = 0.1
+_DEFAULT_ENCODING = "utf-8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class TextSettings(Settings):
         changes_on_resume=True,
     )
     level: str = setting("char", help="What a symbol is.", choices=("char", "byte"), panel=_PANEL)
-    encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME", panel=_PANEL)
+    encoding: str = setting(_DEFAULT_ENCODING, help="Encoding of the texts.", metavar="NAME", panel=_PANEL)
     val: tuple[str, ...] = setting(
         (),
         help="A held-out text of its own; may be repeated.",
@@ -59,6 +60,8 @@ class TextSettings(Settings):
         """
         if self.val and self.val_fraction is not None:
             raise SettingsError("--val-fraction goes without --val, which says what is held out; leave one of them out")
+        if self.level == "byte" and self.encoding != _DEFAULT_ENCODING:
+            raise SettingsError("--encoding goes with --level char: bytes are taken as they are; leave one of them out")
         if _is_stdin(self.texts) and _is_stdin(self.val):
             raise SettingsError(
                 "standard input is named both to learn from and with --val; name a file for one of them"

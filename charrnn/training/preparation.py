@@ -113,8 +113,11 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
 
     Raises:
         InputError: the text is not the one the run began with.
+        SettingsError: a held-out text is named for a run that had none.
     """
     given = text or {}
+    if "val" in given and not checkpoint.source.val:
+        raise SettingsError("--val: this run held out the end of its text, not a text of its own; leave it out")
     source = replace(checkpoint.source, **given)
     for name, option in (("texts", ""), ("val", "--val ")):
         if any(map(is_stdin, getattr(source, name))) and name not in given:

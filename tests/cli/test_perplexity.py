@@ -1,46 +1,26 @@
 import json
 import math
 import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import invoke, libraries_of, run
+from terminal import shown_on_a_terminal
 
 import charrnn
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
 
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    "COLUMNS": "100",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-COMMAND = [sys.executable, "-c", "from charrnn.cli.app import main; main()", "perplexity"]
 VOCAB = Vocab.of_text("\n abcdefghé.")
 TEXT = "abc feed.\nbad é cafe\n\nface a bag.\n" * 5
 
 
-def run(*arguments, stdin=b"", stdout=subprocess.PIPE):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        input=stdin,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        check=False,
-        timeout=60,
-    )
-
-
 def written(*arguments, **options):
-    ended = run(*arguments, **options)
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    return ended.stdout.decode("utf-8")
+    code, out, err = invoke("perplexity", *arguments, **options)
+    assert (code, err) == (0, "")
+    return out
 
 
 def told(*arguments, **options):
@@ -91,29 +71,20 @@ def test_json_gives_each_file_and_the_total(model, text, tmp_path):
     assert result["protocol"] == "exact"
 
 
-def test_a_table_holds_the_same_numbers_as_json_on_a_terminal_and_off(model, text):
+def test_the_table_holds_the_numbers_of_json_on_a_terminal_too(model, text):
     total = told(model, text)["total"]
     numbers = [f"{total[key]:.4f}" for key in ("nats_per_char", "bits_per_char", "bits_per_byte", "perplexity")]
     numbers.append(str(total["num_chars"]))
-    plain = written(model, text)
+    plain = run("perplexity", model, text, fresh=True).out
     assert all(number in plain.split() for number in numbers)
     assert "\x1b" not in plain
-    ours, theirs = pty.openpty()
-    assert run(model, text, text, stdout=theirs).returncode == 0
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65_536)
-        except OSError:  # the far end is closed and all is read
-            break
-    os.close(ours)
-    assert all(number in shown.decode("utf-8").split() for number in numbers[:-1])
-    assert b"\x1b" not in shown
+    shown = shown_on_a_terminal("perplexity", model, text, text)
+    assert all(number in shown.split() for number in numbers[:-1])
+    assert "\x1b" not in shown
 
 
 def test_standard_input_is_a_text(model):
-    result = told(model, "-", stdin=TEXT.encode())
+    result = json.loads(run("perplexity", model, "-", "--json", stdin=TEXT.encode(), fresh=True).out)
     agrees(result["total"], charrnn.load(model).score(TEXT))
 
 
@@ -158,17 +129,16 @@ def test_lines_of_a_model_of_bytes_may_hold_any_bytes(tmp_path):
     assert [(line["text"], line["num_bytes"], line["num_chars"]) for line in lines] == [("a\ufffd", 3, 3), ("é", 2, 1)]
 
 
-def test_the_first_unknown_character_is_named_with_line_and_column_and_the_remedy(model, tmp_path):
+def test_the_first_unknown_character_is_named_with_its_place_and_a_remedy(model, tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("abc\nabXc\x1bY\n")
     for option in ((), ("--by-line",)):
-        ended = run(model, path, *option)
-        assert ended.returncode == 3
-        assert b"U+0058" in ended.stderr
-        assert b"line 2, column 3" in ended.stderr
-        assert b"--unknown skip" in ended.stderr
-        assert b"\x1b" not in ended.stderr
-        assert ended.stdout == b""
+        code, out, err = invoke("perplexity", model, path, *option)
+        assert (code, out) == (3, "")
+        assert "U+0058" in err
+        assert "line 2, column 3" in err
+        assert "--unknown skip" in err
+        assert "\x1b" not in err
 
 
 def test_skipped_characters_are_counted_and_passed_over(model, tmp_path):
@@ -186,9 +156,9 @@ def test_skipped_characters_are_counted_and_passed_over(model, tmp_path):
 def test_a_text_in_another_encoding_needs_its_name(model, tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes("bad é cafe\n".encode("latin-1"))
-    ended = run(model, path)
-    assert ended.returncode == 3
-    assert b"offset 4" in ended.stderr
+    code, _, err = invoke("perplexity", model, path)
+    assert code == 3
+    assert "offset 4" in err
     result = told(model, path, "--encoding", "latin-1")
     agrees(result["total"], charrnn.load(model).score("bad é cafe\n"))
 
@@ -197,9 +167,9 @@ def test_a_text_without_a_prediction_is_refused(model, tmp_path):
     path = tmp_path / "text.txt"
     for content in ("", "a"):
         path.write_text(content)
-        ended = run(model, path)
-        assert ended.returncode == 3
-        assert b"nothing to score" in ended.stderr
+        code, _, err = invoke("perplexity", model, path)
+        assert code == 3
+        assert "nothing to score" in err
 
 
 def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
@@ -214,52 +184,43 @@ def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--windowed", "0"], b"from 1 to"),
-        (["--streams", "0"], b"from 1 to"),
-        (["--unknown", "replace"], b"skip"),
-        (["--threads", "0"], b"from 1 to"),
-        (["--windowed", "9", "--by-line"], b"give one of them"),
-        (["--encoding", "klingon"], b"klingon"),
+        (["--windowed", "0"], "from 1 to"),
+        (["--streams", "0"], "from 1 to"),
+        (["--unknown", "replace"], "skip"),
+        (["--threads", "0"], "from 1 to"),
+        (["--windowed", "9", "--by-line"], "give one of them"),
+        (["--encoding", "klingon"], "klingon"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_range(model, text, options, said):
-    ended = run(model, text, *options)
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert ended.stdout == b""
+    code, out, err = invoke("perplexity", model, text, *options)
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_a_missing_text_is_an_input_error(model, tmp_path):
-    ended = run(model, tmp_path / "none.txt")
-    assert ended.returncode == 3
-    assert b"none.txt" in ended.stderr
+    code, _, err = invoke("perplexity", model, tmp_path / "none.txt")
+    assert code == 3
+    assert "none.txt" in err
 
 
 def test_a_reader_that_went_away_ends_it_quietly(model, text):
     read, write = os.pipe()
     os.close(read)
-    ended = run(model, text, stdout=write)
+    ended = run("perplexity", model, text, stdout=write, fresh=True)
     os.close(write)
-    assert (ended.returncode, ended.stderr) == (141, b"")
+    assert (ended.code, ended.err) == (141, "")
 
 
 def test_a_full_disk_is_an_output_error(model, text):
     with Path("/dev/full").open("wb") as full:
-        ended = run(model, text, stdout=full)
-    assert ended.returncode == 4
-    assert b"No space left on device" in ended.stderr
+        ended = run("perplexity", model, text, stdout=full, fresh=True)
+    assert ended.code == 4
+    assert "No space left on device" in ended.err
 
 
 def test_scoring_loads_no_torch(model, text):
-    code = (
-        "import sys\n"
-        "from charrnn.cli.perplexity import perplexity\n"
-        "from pathlib import Path\n"
-        f"perplexity(Path({str(model)!r}), [{str(text)!r}])\n"
-        "sys.stderr.write(','.join(name for name in ('torch', 'rich', 'tqdm') if name in sys.modules))\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert libraries_of("perplexity", model, text) == {"numpy"}
 
 
 def test_scores_by_more_than_the_model_are_reported_apart(model, tmp_path):
@@ -285,6 +246,6 @@ def test_scores_by_more_than_the_model_are_reported_apart(model, tmp_path):
 def test_scores_apart_stand_beside_the_exact_one_alone(model, tmp_path, other):
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
-    ended = run(model, text, "--dynamic", other)
-    assert ended.returncode == 2
-    assert b"beside the exact score" in ended.stderr
+    code, _, err = invoke("perplexity", model, text, "--dynamic", other)
+    assert code == 2
+    assert "beside the exact score" in err

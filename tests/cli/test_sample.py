@@ -1,43 +1,23 @@
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import ENVIRONMENT, invoke, libraries_of, run, start
+from terminal import shown_on_a_terminal
 
 import charrnn
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
 
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    "COLUMNS": "100",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-COMMAND = [sys.executable, "-c", "from charrnn.cli.app import main; main()", "sample"]
-
-
-def run(*arguments, stdin=b"", stdout=subprocess.PIPE):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        input=stdin,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        check=False,
-        timeout=60,
-    )
-
 
 def written(*arguments, **options):
-    ended = run(*arguments, **options)
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    return ended.stdout.decode("utf-8")
+    code, out, err = invoke("sample", *arguments, **options)
+    assert (code, err) == (0, "")
+    return out
 
 
 def model_file(path, vocab, *, output=None, seed=0):
@@ -99,117 +79,84 @@ def test_json_keeps_prompt_and_continuations_apart(model):
 
 def test_the_prompt_can_come_from_standard_input(model):
     assert written(model, "--prompt", "-", "--length", 5, stdin=b"abc\n").startswith("abc\n")
-    ended = run(model, "--prompt", "-", stdin=b"ab\xff")
-    assert ended.returncode == 3
-    assert b"at byte 2 stands b'\\xff'" in ended.stderr
+    code, _, err = invoke("sample", model, "--prompt", "-", stdin=b"ab\xff")
+    assert code == 3
+    assert "at byte 2 stands b'\\xff'" in err
 
 
 def test_unknown_characters_of_a_prompt_are_named_and_nothing_is_written(model):
-    ended = run(model, "--prompt", "aXb\x1bY")
-    assert ended.returncode == 3
-    assert ended.stdout == b""
-    assert all(name in ended.stderr for name in (b"U+0058", b"U+001B", b"U+0059"))
-    assert b"\x1b" not in ended.stderr
+    code, out, err = invoke("sample", model, "--prompt", "aXb\x1bY")
+    assert (code, out) == (3, "")
+    assert all(name in err for name in ("U+0058", "U+001B", "U+0059"))
+    assert "\x1b" not in err
 
 
 def test_a_prompt_of_bytes_that_are_no_text_is_refused(model):
-    ended = subprocess.run(
-        [*COMMAND, str(model), "--prompt", b"a\xff"], capture_output=True, env=ENVIRONMENT, check=False
-    )
-    assert ended.returncode == 2
-    assert b"not valid UTF-8" in ended.stderr
+    code, _, err = run("sample", model, "--prompt", "a\udcff", fresh=True)  # the byte FF, as Python names it
+    assert code == 2
+    assert "not valid UTF-8" in err
 
 
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--length", "-1", b"from 0 to"),
-        ("--temperature", "-0.5", b"from 0 to 100"),
-        ("--temperature", "nan", b"from 0 to 100"),
-        ("--top-k", "-1", b"from 0 (off) to"),
-        ("--top-k", "1.5", b"integer"),
-        ("--top-p", "0", b"above 0"),
-        ("--top-p", "1.1", b"from 0 to 1"),
-        ("--min-p", "2", b"from 0 to 1"),
-        ("--seed", "-1", b"from 0 to"),
-        ("--num-samples", "0", b"from 1 to"),
-        ("--threads", "0", b"from 1 to 1,024"),
-        ("--stop", "", b"stop text is empty"),
+        ("--length", "-1", "from 0 to"),
+        ("--temperature", "-0.5", "from 0 to 100"),
+        ("--temperature", "nan", "from 0 to 100"),
+        ("--top-k", "-1", "from 0 to 1,114,112"),
+        ("--top-k", "1.5", "whole number"),
+        ("--top-p", "0", "above 0"),
+        ("--top-p", "1.1", "above 0 and at most 1"),
+        ("--min-p", "2", "from 0 to 1"),
+        ("--seed", "-1", "from 0 to"),
+        ("--num-samples", "0", "from 1 to"),
+        ("--threads", "0", "from 1 to 1,024"),
+        ("--stop", "", "stop text is empty"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_range(model, option, value, told):
-    ended = run(model, option, value)
-    assert ended.returncode == 2
-    assert told in ended.stderr
-    assert ended.stdout == b""
+    code, out, err = invoke("sample", model, option, value)
+    assert (code, out) == (2, "")
+    assert told in err
 
 
 def test_a_missing_model_is_an_input_error(tmp_path):
-    ended = run(tmp_path / "none.safetensors")
-    assert ended.returncode == 3
-    assert b"none.safetensors" in ended.stderr
+    code, _, err = invoke("sample", tmp_path / "none.safetensors")
+    assert code == 3
+    assert "none.safetensors" in err
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(model):
-    piped = subprocess.Popen(
-        [*COMMAND, str(model), "--length", "1000000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    )
-    assert len(piped.stdout.read(10)) == 10
-    piped.stdout.close()
-    assert piped.stderr.read() == b""
-    piped.stderr.close()
-    assert piped.wait(timeout=60) == 141
+    with start("sample", model, "--length", 1_000_000_000, fresh=True) as piped:
+        assert len(piped.stdout.read(10)) == 10
+        piped.stdout.close()
+        assert piped.stderr.read() == b""
+        assert piped.wait(timeout=60) == 141
 
 
 def test_a_full_disk_is_an_output_error(model):
     with Path("/dev/full").open("wb") as full:
-        ended = run(model, stdout=full)
-    assert ended.returncode == 4
-    assert b"No space left on device" in ended.stderr
-    assert b"Traceback" not in ended.stderr
-
-
-def on_a_terminal(*arguments):
-    ours, theirs = pty.openpty()
-    ended = run(*arguments, stdout=theirs)
-    os.close(theirs)
-    received = b""
-    while True:
-        try:
-            received += os.read(ours, 65_536)
-        except OSError:  # the far end is closed and all is read
-            break
-    os.close(ours)
-    assert ended.returncode == 0
-    return received.decode("utf-8").replace("\r\n", "\n")
+        ended = run("sample", model, stdout=full, fresh=True)
+    assert ended.code == 4
+    assert "No space left on device" in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_control_characters_are_inert_on_a_terminal_and_exact_in_a_pipe(hostile):
-    options = (hostile, "--length", 200, "--seed", 1)
-    exact = written(*options)
+    options = ("sample", hostile, "--length", 200, "--seed", 1)
+    exact = run(*options, fresh=True).out
     assert "\x1b" in exact
     assert "\x9b" in exact
-    shown = on_a_terminal(*options)
+    shown = shown_on_a_terminal(*options)
     assert shown.rstrip("\n") == exact.replace("\x1b", "\\x1b").replace("\x9b", "\\x9b").rstrip("\n")
-    assert on_a_terminal(*options, "--raw").rstrip("\n") == exact.rstrip("\n")
-    told = on_a_terminal(*options, "--json")
+    assert shown_on_a_terminal(*options, "--raw").rstrip("\n") == exact.rstrip("\n")
+    told = shown_on_a_terminal(*options, "--json")
     assert "\x1b" not in told
     assert json.loads(told)["samples"][0]["text"] == exact
 
 
 def test_sampling_loads_neither_torch_nor_rich(model):
-    code = (
-        "import sys\n"
-        "from charrnn.cli.sample import sample\n"
-        "from pathlib import Path\n"
-        f"sample(Path({str(model)!r}), length=5)\n"
-        "sys.stderr.write(','.join(name for name in ('torch', 'rich', 'tqdm') if name in sys.modules))\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert libraries_of("sample", model, "--length", 5) == {"numpy"}
 
 
 def test_importing_the_package_loads_nothing_heavy():

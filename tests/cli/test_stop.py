@@ -1,76 +1,56 @@
-"""Runs stopped by a signal, as a person or a scheduler stops them, and gone on with to the very same end."""
+"""Runs stopped by a signal, as a person or a scheduler stops them, and resumed to the very same end."""
 
 import os
 import signal
-import subprocess
-import sys
-import time
+from functools import cache
 
 import pytest
-
+from cells import OPTIONS
 from charrnn.training.stop import stop_on_signals
+from command import end_of, run, start, wait_for
+from tiny_run import files_of
 
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    "OMP_NUM_THREADS": "1",
-}
-TRAIN = [sys.executable, "-m", "charrnn", "train"]
-NUM_STEPS = 1500
+SETTINGS = "--hidden-size 8 --batch-size 2 --bptt 5 --dropout 0.1 --steps 300 --eval-every 2 --patience 999 --threads 1"
 
 
-@pytest.fixture(autouse=True)
-def hangups_heard():
-    """Processes started here hear SIGHUP even where the tests themselves run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory for all runs here, and the text they learn from: where it lies stands in their files."""
+    directory = tmp_path_factory.mktemp("stop")
+    (directory / "play.txt").write_text("to be or not to be, that is the question\n" * 40)
+    return directory
 
 
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "play.txt"
-    path.write_text("to be or not to be, that is the question\n" * 40)
-    return path
+@pytest.fixture(scope="module")
+def straight(place):
+    """Gives the files of a run of a cell that was never stopped."""
+
+    @cache
+    def files(cell):
+        code, _, err = run(*arguments(cell, f"straight-{cell}"), cwd=place)
+        assert code == 0, err
+        return files_of(place / "checkpoints" / f"straight-{cell}")
+
+    return files
 
 
-def options(cell, name):
-    sizes = ["--cell", cell, "--hidden-size", "8", "--batch-size", "2", "--bptt", "5", "--dropout", "0.1"]
-    return [
-        *sizes,
-        "--steps",
-        str(NUM_STEPS),
-        "--eval-every",
-        "10",
-        "--threads",
-        "1",
-        "--name",
-        name,
-        "--patience",
-        "99",
-    ]
+def arguments(cell, name):
+    return ["train", "play.txt", *OPTIONS[cell], *SETTINGS.split(), "--name", name]
 
 
-def start(arguments, cwd):
-    # A pipe smaller than what a run says: it waits to be read, so a busy machine cannot let it end before its signal.
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": 4096}
-    return subprocess.Popen([*TRAIN, *arguments], cwd=cwd, env=ENVIRONMENT, **pipes)
+def started(place, cell, name, *, num_evaluations):
+    """A run that is under way: it writes more than its pipe holds, so it cannot end before it is read."""
+    process = start(*arguments(cell, name), cwd=place, pipesize=4096)
+    wait_for(process, "step ", count=num_evaluations)
+    return process
 
 
-def wait_for_evaluation(process):
-    for line in process.stderr:
-        if line.startswith(b"step "):
-            return
-    pytest.fail("the run ended before an evaluation")
-
-
-def end_of(process):
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def files_of(run):
-    return [(run / name).read_bytes() for name in ("model.safetensors", "training.safetensors")]
+def resumed(place, name):
+    """The files of a run that was stopped, resumed and has ended."""
+    code, _, err = run("train", "--resume", f"checkpoints/{name}", cwd=place)
+    assert code == 0, err
+    assert "not bit for bit" not in err
+    return files_of(place / "checkpoints" / name)
 
 
 @pytest.mark.parametrize(
@@ -80,58 +60,44 @@ def files_of(run):
         ("lstm", signal.SIGTERM, 143),
         ("gru", signal.SIGHUP, 129),
         ("gru", signal.SIGINT, 130),
+        ("gru-before", signal.SIGTERM, 143),
     ],
 )
-def test_a_signalled_run_saves_says_how_to_go_on_and_ends_as_if_never_stopped(tmp_path, text, cell, number, code):
-    straight = start([text, *options(cell, "straight")], tmp_path)
-    assert end_of(straight)[0] == 0
-    stopped = start([text, *options(cell, "stopped")], tmp_path)
-    wait_for_evaluation(stopped)
-    stopped.send_signal(number)
-    returned, out, err = end_of(stopped)
-    assert returned == code
-    assert b"go on with: charrnn train --resume checkpoints/stopped" in err
-    assert b"until it was stopped" in out
-    returned, _, err = end_of(start(["--resume", "checkpoints/stopped"], tmp_path))
-    assert returned == 0, err
-    assert b"not bit for bit" not in err
-    runs = tmp_path / "checkpoints"
-    assert files_of(runs / "stopped") == files_of(runs / "straight")
+def test_a_signalled_run_saves_and_resumes_as_if_never_stopped(place, straight, cell, number, code):
+    name = f"signalled-{cell}-{code}"
+    process = started(place, cell, name, num_evaluations=1)
+    process.send_signal(number)
+    ended = end_of(process)
+    assert ended.code == code
+    assert f"go on with: charrnn train --resume checkpoints/{name}" in ended.err
+    assert "until it was stopped" in ended.out
+    assert resumed(place, name) == straight(cell)
 
 
 def test_a_hangup_that_nohup_ignores_does_not_stop_a_run():
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with stop_on_signals() as request:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert not request()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert request()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not request()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert request()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
-def test_a_second_signal_ends_at_once_and_harms_no_file(tmp_path, text):
-    process = start([text, *options("gru", "twice")], tmp_path)
-    wait_for_evaluation(process)
-    wait_for_evaluation(process)  # by now the first is saved
+def test_a_second_signal_ends_at_once_and_harms_no_file(place, straight):
+    process = started(place, "gru", "twice", num_evaluations=2)  # the second comes after the first was saved
     process.send_signal(signal.SIGSTOP)  # both signals are there when it goes on
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.05)
     process.send_signal(signal.SIGCONT)
-    returned, _, _ = end_of(process)
-    assert returned in (130, 143)
-    returned, _, err = end_of(start(["--resume", "checkpoints/twice"], tmp_path))
-    assert returned == 0, err
+    assert end_of(process).code in (130, 143)
+    assert resumed(place, "twice") == straight("gru")
 
 
-def test_a_killed_run_goes_on_from_its_last_save_to_the_same_end(tmp_path, text):
-    straight = start([text, *options("gru", "straight")], tmp_path)
-    assert end_of(straight)[0] == 0
-    process = start([text, *options("gru", "killed")], tmp_path)
-    wait_for_evaluation(process)
-    wait_for_evaluation(process)
+def test_a_killed_run_resumes_from_its_last_save_to_the_same_end(place, straight):
+    process = started(place, "gru", "killed", num_evaluations=2)
     process.kill()
-    end_of(process)
-    returned, _, err = end_of(start(["--resume", "checkpoints/killed"], tmp_path))
-    assert returned == 0, err
-    runs = tmp_path / "checkpoints"
-    assert files_of(runs / "killed") == files_of(runs / "straight")
+    assert end_of(process).code == -signal.SIGKILL
+    assert resumed(place, "killed") == straight("gru")

@@ -22,12 +22,13 @@ except ImportError:
 if atheris is not None:
     with atheris.instrument_imports(include=["charrnn"]):
         import charrnn.training.checkpoint  # noqa: F401 - and all that it imports
+from cells import CELLS
+from charrnn.inference.engine import NumpyEngine
+from charrnn.inference.sampling import SamplingSettings
 from tiny_run import make_task, make_trainer, never
 
 from charrnn.errors import CharRNNError
-from charrnn.inference.engine import NumpyEngine
 from charrnn.inference.generation import generate
-from charrnn.inference.sampling import SamplingSettings
 from charrnn.storage.model_file import read_model
 from charrnn.training.checkpoint import read_checkpoint
 
@@ -44,7 +45,7 @@ def main() -> None:
         place = Path(folder, "input")
         seeds = Path(folder, "seeds")
         seeds.mkdir()
-        for cell in ("rnn", "lstm", "gru"):
+        for cell in CELLS:
             run = Path(folder, cell)
             task = make_task("ab ba\n" * 20, model={"cell": cell, "hidden_size": 2}, training={"steps": 2})
             list(make_trainer(task, run).run(never))

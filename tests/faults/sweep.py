@@ -9,15 +9,12 @@ files must be whole, and resuming must end in the bytes of a run never killed. L
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-import torch  # noqa: F401 - loaded once, before processes are forked
-from kills import files_of, start, wait
-from tiny_run import NAMES, check_files
+from command import Ended, run
+from tiny_run import NAMES, check_files, files_of
 
 TEXT = "to be or not to be, that is the question\n" * 40
 OPTIONS = ["--cell", "gru", "--hidden-size", "6", "--batch-size", "2", "--bptt", "5", "--steps", "9"]
@@ -33,25 +30,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("text.txt").write_text(TEXT)
-        assert wait(start("train", "text.txt", *OPTIONS, "--name", "straight")) == 0
+        assert run("train", "text.txt", *OPTIONS, "--name", "straight").code == 0
         straight = files_of(Path("checkpoints", "straight"))
         struck = listed()
         kinds: Counter[str] = Counter()
-        run = Path("checkpoints", "run")
+        path = Path("checkpoints", "run")
         for call, number in struck:
-            shutil.rmtree(run, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
             ended = traced("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}")
-            assert ended.returncode in (-9, 137), f"{call} {number}: ended with {ended.returncode}"
-            if run.exists():
-                check_files(run)
-            if (run / NAMES[1]).exists():
-                arguments = ["train", "--resume", str(run), "--quiet"]
+            assert ended.code in (-9, 137), f"{call} {number}: ended with {ended.code}"
+            if path.exists():
+                check_files(path)
+            if (path / NAMES[1]).exists():
+                arguments = ["train", "--resume", path, "--quiet"]
             else:
-                shutil.rmtree(run, ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True)
                 arguments = ["train", "text.txt", *OPTIONS, "--name", "run"]
-            assert wait(start(*arguments)) == 0, f"{call} {number}: no resume"
-            assert files_of(run) == straight, f"{call} {number}: not the files of the run never killed"
-            assert not [path for path in run.iterdir() if ".tmp-" in path.name], f"{call} {number}: a stale file stays"
+            assert run(*arguments).code == 0, f"{call} {number}: no resume"
+            assert files_of(path) == straight, f"{call} {number}: not the files of the run never killed"
+            assert not [file for file in path.iterdir() if ".tmp-" in file.name], f"{call} {number}: a stale file stays"
             kinds[call] += 1
     counts = ", ".join(f"{count} {call}" for call, count in kinds.items())
     print(f"killed at each of {len(struck)} system calls of a run ({counts}): zero bad outcomes")
@@ -60,7 +57,7 @@ def main() -> None:
 def listed() -> list[tuple[str, int]]:
     """The calls of the main thread that touch the run's directory: name, and which of that name it is."""
     ended = traced("-y", "-e", f"trace={','.join(CALLS)}", "-o", "log")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     shutil.rmtree(Path("checkpoints", "run"))
     lines = [re.match(r"(\d+)\s+(\w+)\((.*)", line) for line in Path("log").read_text().splitlines()]
     calls = [match.groups() for match in lines if match]
@@ -76,14 +73,12 @@ def listed() -> list[tuple[str, int]]:
     return found
 
 
-def traced(*options: str) -> subprocess.CompletedProcess[str]:
+def traced(*options: str) -> Ended:
     """A run under strace."""
-    command = [sys.executable, "-m", "charrnn", "train", "text.txt", *OPTIONS, "--name", "run"]
     # Without these the number of system calls differs from run to run.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        ["strace", "-qq", "-f", *options, *command], env=environment, capture_output=True, text=True, timeout=120
-    )
+    environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    under = ["strace", "-qq", "-f", *options]
+    return run("train", "text.txt", *OPTIONS, "--name", "run", fresh=True, under=under, environment=environment)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,17 @@ import ast
 import os
 import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import run
 
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
-PLACES = os.pathsep.join(path for path in sys.path if path)
 COMMANDS = ("train", "sample", "perplexity", "inspect", "verify", "--help")
+# What it takes to find the kernels that were built before, or the compiler: without a PATH they cannot be built.
+USUAL = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def text(tmp_path_factory):
     return path
 
 
-def run(command, run_of, text, tmp_path, *, environment, under=(), before=None):
+def works(command, run_of, text, tmp_path, *, environment=USUAL, **options):
+    """What a command writes, of a process that starts fresh with this environment alone; it must succeed."""
     arguments = {
         "train": [text, "--steps", "12", "--hidden-size", "4", "--threads", "1", "--out", tmp_path / "runs"],
         "sample": [run_of, "--length", "80"],
@@ -32,28 +34,30 @@ def run(command, run_of, text, tmp_path, *, environment, under=(), before=None):
         "verify": [run_of],
         "--help": [],
     }[command]
-    return subprocess.run(
-        [*under, sys.executable, "-m", "charrnn", command, *map(str, arguments)],
-        env={"PYTHONPATH": PLACES, **environment},
-        capture_output=True,
-        timeout=120,
-        preexec_fn=before,
-        cwd=tmp_path,
-    )
+    options = {"cwd": tmp_path, "fresh": True, "bare": True, "environment": environment, **options}
+    ended = run(command, *arguments, **options)
+    assert ended.code == 0, ended.err
+    return ended
 
 
 ENVIRONMENTS = {
     "none at all": {},
-    "a dumb terminal": {"TERM": "dumb", "HOME": "/tmp"},
-    "no colour": {"NO_COLOR": "1", "TERM": "xterm-256color"},
-    "colour by force": {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "GITHUB_ACTIONS": "true", "TERM": "xterm-256color"},
-    "one column": {"COLUMNS": "1", "LINES": "1"},
-    "500 columns": {"COLUMNS": "500"},
-    "ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
-    "no home": {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache"},
-    "no place for passing files": {"TMPDIR": "/nonexistent"},
-    "no kernels": {"CHARRNN_NATIVE": "0"},
-    "no compiler": {"PATH": "/nonexistent", "CHARRNN_CACHE": "/tmp/charrnn-test-no-such-cache"},
+    "a dumb terminal": {**USUAL, "TERM": "dumb"},
+    "no colour": {**USUAL, "NO_COLOR": "1", "TERM": "xterm-256color"},
+    "colour by force": {
+        **USUAL,
+        "FORCE_COLOR": "1",
+        "CLICOLOR_FORCE": "1",
+        "GITHUB_ACTIONS": "true",
+        "TERM": "xterm-256color",
+    },
+    "one column": {**USUAL, "COLUMNS": "1", "LINES": "1"},
+    "500 columns": {**USUAL, "COLUMNS": "500"},
+    "ASCII": {**USUAL, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
+    "no home": {**USUAL, "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"},
+    "no place for passing files": {**USUAL, "TMPDIR": "/dev/null/none"},
+    "no kernels": {**USUAL, "CHARRNN_NATIVE": "0"},
+    "no compiler": {"PATH": "/dev/null", "CHARRNN_CACHE": "/dev/null/cache"},
 }
 
 
@@ -64,23 +68,16 @@ TRIED += [("train", where) for where in ("none at all", "colour by force", "ASCI
 
 @pytest.mark.parametrize(("command", "where"), TRIED)
 def test_every_command_works_and_sends_no_escape_into_a_pipe(run_of, text, tmp_path, where, command):
-    ended = run(command, run_of, text, tmp_path, environment=ENVIRONMENTS[where])
-    assert ended.returncode == 0, ended.stderr
-    assert b"\x1b" not in ended.stdout + ended.stderr
-    assert b"\r" not in ended.stdout + ended.stderr
-    assert ended.stdout.decode("utf-8")
+    _, out, err = works(command, run_of, text, tmp_path, environment=ENVIRONMENTS[where])
+    assert "\x1b" not in out + err
+    assert "\r" not in out + err
     if command == "train" and where in ("no kernels", "no compiler"):
-        slower = [line for line in ended.stderr.splitlines() if b"slower" in line]
-        assert len(slower) == 1
+        assert len([line for line in err.splitlines() if "slower" in line]) == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_few_open_files_are_enough(run_of, text, tmp_path, command):
-    def few():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
-
-    ended = run(command, run_of, text, tmp_path, environment={}, before=few)
-    assert ended.returncode == 0, ended.stderr
+    works(command, run_of, text, tmp_path, limits={resource.RLIMIT_NOFILE: 32})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -88,8 +85,7 @@ def test_no_network_is_needed(run_of, text, tmp_path, command):
     under = ["unshare", "-rn"]
     if subprocess.run([*under, "true"], capture_output=True).returncode != 0:
         pytest.skip("no network of our own to cut off here")
-    ended = run(command, run_of, text, tmp_path, environment={}, under=under)
-    assert ended.returncode == 0, ended.stderr
+    works(command, run_of, text, tmp_path, under=under)
 
 
 def used(path):
@@ -103,7 +99,7 @@ def used(path):
             yield ast.unparse(node)
 
 
-def test_no_clock_that_can_be_set_is_read_and_no_process_is_forked():
+def test_no_clock_that_can_be_set_is_read_and_nothing_forks():
     """A clock that jumps can have no effect on what never looks at it; there are no data workers to be orphaned."""
     wrong = {"time.time", "time.localtime", "datetime.now", "datetime.datetime.now", "os.fork", "multiprocessing"}
     for path in PACKAGE.rglob("*.py"):
@@ -114,9 +110,9 @@ def test_the_network_is_known_to_the_corpora_alone():
     for path in PACKAGE.rglob("*.py"):
         reaches = {"socket", "urllib.request", "http.client", "requests", "httpx"} & set(used(path))
         # The lock asks the machine for its name, no more.
-        assert not reaches or path.name in ("catalog.py", "run_lock.py"), path
+        assert not reaches or path.name in ("catalog.py", "run_directory.py"), path
 
 
 def test_a_read_only_site_is_no_hindrance(run_of, text, tmp_path):
-    ended = run("sample", run_of, text, tmp_path, environment={"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/proc"})
-    assert ended.returncode == 0, ended.stderr
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/proc"}
+    works("sample", run_of, text, tmp_path, environment=environment)

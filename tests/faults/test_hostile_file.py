@@ -3,14 +3,12 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import invoke
+from command import invoke, run
 
 from charrnn.errors import InputError
 from charrnn.storage import container
@@ -72,7 +70,7 @@ def with_value(facts, path, value):
     return changed
 
 
-def test_a_forged_training_state_with_any_fact_replaced_never_ends_in_a_traceback(run_of, tmp_path):
+def test_a_forged_training_state_with_any_fact_replaced_never_ends_unexpectedly(run_of, tmp_path):
     """The digest is right: only what the facts say is wrong."""
     path = run_of / "training.safetensors"
     file = read_training(path)
@@ -210,14 +208,11 @@ def test_a_hostile_file_costs_one_line_and_little_memory(run_of, tmp_path, kind,
     name = "training" if command == "train" else "model"
     marker = forged(kind, directory / f"{name}.safetensors", run_of)
     more = {"sample": [], "perplexity": [__file__], "train": []}[command]
-    arguments = ["train", "--resume", str(directory)] if command == "train" else [command, str(directory), *more]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    ended = subprocess.run(
-        [sys.executable, "-c", MEASURED, *arguments], env=environment, capture_output=True, text=True, timeout=20
-    )
-    message, memory = ended.stderr.splitlines()
-    assert ended.returncode == 3, message
+    arguments = ["train", "--resume", directory] if command == "train" else [command, directory, *more]
+    ended = run(*arguments, fresh=True, program=("-c", MEASURED))
+    message, memory = ended.err.splitlines()
+    assert ended.code == 3, message
     assert message.startswith("charrnn: ")
-    assert ended.stdout == ""
+    assert ended.out == ""
     assert int(memory) < 200_000
     assert not Path(marker).exists()

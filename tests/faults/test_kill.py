@@ -5,21 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from command import ENVIRONMENT
 
-def test_killed_at_random_and_resumed_until_done_a_run_ends_in_the_very_files_of_one_never_killed():
-    here = Path(__file__).parent
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(here.parent / "support"), *(path for path in sys.path if path)]),
-    }
-    ended = subprocess.run(
-        [sys.executable, str(here / "kills.py"), "--kills", "12"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+KILLS = Path(__file__).with_name("kills.py")
+
+
+def test_killed_at_random_and_resumed_a_run_ends_in_the_same_files():
+    command = [sys.executable, str(KILLS), "--kills", "12"]
+    ended = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=280)
     # The seed stands in the output: a failure can be repeated.
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "byte-identical" in ended.stdout

@@ -4,24 +4,21 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from cells import CELLS
 from command import invoke
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tiny_run import NAMES, StopAfter, check_files, make_task, make_trainer, never
+from tiny_run import NAMES, StopAfter, check_files, files_of, make_task, make_trainer, never
 
 from charrnn.training.checkpoint import read_checkpoint
 
 NUM_STEPS = 14
 TASKS = {
     cell: make_task(model={"cell": cell, "dropout": 0.2}, training={"steps": NUM_STEPS, "eval_every": 4})
-    for cell in ("rnn", "lstm", "gru")
+    for cell in CELLS
 }
 _straight = {}
-
-
-def files_of(directory):
-    return {name: (directory / name).read_bytes() for name in NAMES}
 
 
 def straight(cell):

@@ -8,7 +8,6 @@ import pytest
 from command import invoke
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_run import make_task, make_trainer, never
 
 VALUES = [
     "0",
@@ -37,13 +36,6 @@ TRAIN = {
 SAMPLE = {"--length", "--temperature", "--top-k", "--top-p", "--min-p", "--num-samples", "--seed", "--prompt", "--stop"}
 PERPLEXITY = {"--windowed", "--streams", "--threads", "--encoding", "--unknown", "--fit-temperature"}
 PLENTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("run")
-    list(make_trainer(make_task(), directory).run(never))
-    return directory
 
 
 def check(code, out, err, options):
@@ -80,16 +72,16 @@ def test_training_takes_or_refuses_any_values(options):
 
 @PLENTY
 @given(options=chosen(SAMPLE))
-def test_sampling_takes_or_refuses_any_values(model, options):
+def test_sampling_takes_or_refuses_any_values(trained, options):
     arguments = [part for option in {"--length": "5", **options}.items() for part in option]
-    check(*invoke("sample", model, *arguments), options)
+    check(*invoke("sample", trained, *arguments), options)
 
 
 @PLENTY
 @given(options=chosen(PERPLEXITY))
-def test_scoring_takes_or_refuses_any_values(model, options):
+def test_scoring_takes_or_refuses_any_values(trained, options):
     arguments = [part for option in options.items() for part in option]
-    check(*invoke("perplexity", model, "-", *arguments, stdin=b"the lazy dog; the fox"), options)
+    check(*invoke("perplexity", trained, "-", *arguments, stdin=b"the lazy dog; the fox"), options)
 
 
 @pytest.mark.parametrize("command", ["train", "sample", "perplexity", "corpus", "inspect", "verify"])
@@ -106,7 +98,7 @@ def test_an_unknown_command_is_named():
     assert "trian" in err
 
 
-def test_a_model_larger_than_this_machines_memory_is_refused_before_it_is_made(tmp_path):
+def test_a_model_larger_than_this_machines_memory_is_refused_beforehand(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be " * 30)
     arguments = ["--hidden-size", "65536", "--num-layers", "64", "--steps", "2", "--out", tmp_path]

@@ -2,30 +2,25 @@
 
 import errno
 import os
+import resource
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 import torch
-from command import limited_files
+from charrnn.training.stop import stop_on_signals
+from command import end_of, run, start, wait_for
 from fault_fs import FaultFS
-from tiny_run import make_task, make_trainer, never
+from tiny_run import NAMES, check_files, files_of, make_task, make_trainer, never
 
 from charrnn.errors import DeviceError, ExitCode, OutputError
 from charrnn.storage.model_file import read_model
 from charrnn.training import event
 from charrnn.training.checkpoint import read_checkpoint
-from charrnn.training.stop import stop_on_signals
 
-NAMES = ("model.safetensors", "training.safetensors")
 TASK = {"training": {"steps": 9, "eval_every": 3}, "model": {"cell": "gru", "dropout": 0.2}}
 MOST_CALLS = 200
-
-
-def files_of(directory):
-    return {name: (directory / name).read_bytes() for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +33,7 @@ def straight(tmp_path_factory):
 def check_whole(directory):
     """No temporary file, and what is there is whole."""
     assert {path.name for path in directory.iterdir()} <= {*NAMES, "metrics.jsonl"}
-    for name, read in zip(NAMES, (read_model, read_checkpoint), strict=True):
-        if (directory / name).exists():
-            read(directory / name)
+    check_files(directory)
 
 
 def finish(directory):
@@ -52,7 +45,7 @@ def finish(directory):
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
-def test_whichever_call_of_a_run_fails_training_goes_on_and_nothing_is_lost(tmp_path, straight, error):
+def test_whichever_call_fails_training_goes_on_and_nothing_is_lost(tmp_path, straight, error):
     for strike_at in range(1, MOST_CALLS):
         directory = tmp_path / str(strike_at)
         trainer = make_trainer(make_task(**TASK), directory)
@@ -70,7 +63,7 @@ def test_whichever_call_of_a_run_fails_training_goes_on_and_nothing_is_lost(tmp_
     assert files_of(directory) == straight
 
 
-def test_a_signal_in_any_call_of_a_save_stops_after_it_and_the_run_resumes_to_the_same_end(tmp_path, straight):
+def test_a_signal_in_any_call_of_a_save_stops_after_it(tmp_path, straight):
     for strike_at in range(1, MOST_CALLS):
         directory = tmp_path / str(strike_at)
         with stop_on_signals() as request:
@@ -86,7 +79,7 @@ def test_a_signal_in_any_call_of_a_save_stops_after_it_and_the_run_resumes_to_th
     assert strike_at > 40
 
 
-def test_a_best_model_that_could_not_be_written_is_written_at_the_next_evaluation(tmp_path):
+def test_a_best_model_not_written_is_written_at_the_next_evaluation(tmp_path):
     task = make_task(training={"steps": 40, "eval_every": 4, "learning_rate": 0.05})
     straight = list(make_trainer(task, tmp_path / "straight").run(never))
     best_step = straight[-1].best_step
@@ -149,90 +142,68 @@ def test_a_device_that_fails_on_the_way_leaves_the_last_checkpoint_whole(tmp_pat
 # --- the command on a full disk ---------------------------------------------------------------------------------------
 
 
-def train(directory, *options, most_bytes=None):
-    text = directory / "text.txt"
-    text.write_text("to be or not to be, that is the question\n" * 40)
+def arguments(text, name, *options):
+    """A run beside its text."""
     sizes = ["--cell", "gru", "--hidden-size", "24", "--batch-size", "2", "--bptt", "5", "--threads", "1"]
-    command = [sys.executable, "-m", "charrnn", "train", str(text), *sizes, "--out", str(directory / "runs"), *options]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    limit = None if most_bytes is None else lambda: limited_files(most_bytes)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, preexec_fn=limit)
-
-
-def test_on_a_full_disk_the_run_warns_goes_on_and_ends_with_its_last_model_whole(tmp_path):
-    # The model (some 20 kB) fits, the training state (some 80 kB) does not.
-    ended = train(tmp_path, "--steps", "60", "--eval-every", "10", "--name", "run", most_bytes=40_000)
-    assert ended.returncode == ExitCode.OUTPUT
-    said = [line for line in ended.stderr.splitlines() if "could not be saved" in line]
-    assert len(said) == 2  # and the third failure in a row ends the run
-    assert "File too large" in said[0]
-    assert "training goes on" in said[0]
-    assert "bytes needed" in said[0]
-    last = ended.stderr.splitlines()[-1]
-    assert last.startswith("charrnn: cannot write")
-    assert "Traceback" not in ended.stderr
-    assert read_model(tmp_path / "runs" / "run").facts["step"] >= 10
-    check_whole_run(tmp_path / "runs" / "run")
-
-
-def test_where_not_even_the_model_fits_nothing_torn_is_left(tmp_path):
-    ended = train(tmp_path, "--steps", "60", "--eval-every", "10", "--name", "run", most_bytes=5_000)
-    assert ended.returncode == ExitCode.OUTPUT
-    assert "the model could not be saved" in ended.stderr
-    check_whole_run(tmp_path / "runs" / "run")
+    return ["train", text, *sizes, "--out", text.parent / "runs", "--name", name, *options]
 
 
 def check_whole_run(directory):
     assert not [path.name for path in directory.iterdir() if ".tmp-" in path.name]
-    for name, read in zip(NAMES, (read_model, read_checkpoint), strict=True):
-        if (directory / name).exists():
-            read(directory / name)
+    check_files(directory)
 
 
-def test_on_a_full_file_system_in_memory_the_run_ends_and_says_what_is_missing(tmp_path):
-    """A real file system without room: ENOSPC from the kernel itself."""
-    mount = "mount -t tmpfs -o size=96k none {0} && cd {0}/.. && exec {1}"
+def test_on_a_full_disk_a_run_goes_on_and_keeps_its_model(tmp_path, text):
+    # The model (some 20 kB) fits, the training state (some 80 kB) does not: writing fails as on a full disk (EFBIG).
+    options = ["--steps", 60, "--eval-every", 10]
+    code, _, err = run(*arguments(text, "run", *options), limits={resource.RLIMIT_FSIZE: 40_000})
+    assert code == ExitCode.OUTPUT
+    said = [line for line in err.splitlines() if "could not be saved" in line]
+    assert len(said) == 2  # and the third failure in a row ends the run
+    assert "File too large" in said[0]
+    assert "training goes on" in said[0]
+    assert "bytes needed" in said[0]
+    assert err.splitlines()[-1].startswith("charrnn: cannot write")
+    assert "Traceback" not in err
+    assert read_model(tmp_path / "runs" / "run").facts["step"] >= 10
+    check_whole_run(tmp_path / "runs" / "run")
+
+
+def test_where_not_even_the_model_fits_nothing_torn_is_left(tmp_path, text):
+    options = ["--steps", 60, "--eval-every", 10]
+    code, _, err = run(*arguments(text, "run", *options), limits={resource.RLIMIT_FSIZE: 5_000})
+    assert code == ExitCode.OUTPUT
+    assert "the model could not be saved" in err
+    check_whole_run(tmp_path / "runs" / "run")
+
+
+def test_on_a_full_file_system_a_run_says_what_is_missing(tmp_path, text):
+    """A real file system without room, in memory: ENOSPC from the kernel itself."""
     runs = tmp_path / "runs"
     runs.mkdir()
-    text = tmp_path / "text.txt"
-    text.write_text("to be or not to be, that is the question\n" * 40)
-    sizes = "--cell gru --hidden-size 24 --batch-size 2 --bptt 5 --threads 1 --steps 60 --eval-every 10 --name run"
-    command = f"{sys.executable} -m charrnn train {text} {sizes} --out {runs}; code=$?; ls -a {runs}/run; exit $code"
     probe = subprocess.run(["unshare", "-rm", "sh", "-c", f"mount -t tmpfs none {runs}"], capture_output=True)
     if probe.returncode != 0:
         pytest.skip(f"no mount of our own here: {probe.stderr.decode().strip()[:80]}")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    script = mount.format(runs, f"sh -c '{command}'")
-    ended = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == ExitCode.OUTPUT, ended.stderr
-    assert "No space left on device" in ended.stderr
-    assert "bytes needed" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert "model.safetensors" in ended.stdout
-    assert ".tmp-" not in ended.stdout
+    script = f'mount -t tmpfs -o size=96k none {runs} && "$@"; code=$?; ls -a {runs}/run; exit $code'
+    under = ["unshare", "-rm", "sh", "-c", script, "sh"]
+    ended = run(*arguments(text, "run", "--steps", 60, "--eval-every", 10), fresh=True, under=under)
+    assert ended.code == ExitCode.OUTPUT, ended.err
+    assert "No space left on device" in ended.err
+    assert "bytes needed" in ended.err
+    assert "Traceback" not in ended.err
+    assert "model.safetensors" in ended.out
+    assert ".tmp-" not in ended.out
 
 
-def test_a_run_that_is_frozen_and_thawed_ends_as_if_nothing_had_been(tmp_path):
-    options = ["--steps", "900", "--eval-every", "100", "--patience", "99"]
-    assert train(tmp_path, *options, "--name", "straight").returncode == 0
-    text = tmp_path / "text.txt"
-    sizes = ["--cell", "gru", "--hidden-size", "24", "--batch-size", "2", "--bptt", "5", "--threads", "1"]
-    command = [sys.executable, "-m", "charrnn", "train", str(text), *sizes, *options]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(
-        [*command, "--out", str(tmp_path / "runs"), "--name", "frozen"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
-        while not process.stderr.readline().startswith(b"step "):
-            pass
+def test_a_run_frozen_and_thawed_ends_as_if_nothing_had_been(tmp_path, text):
+    options = ["--steps", 300, "--eval-every", 2, "--patience", 999]
+    assert run(*arguments(text, "straight", *options)).code == 0
+    with start(*arguments(text, "frozen", *options), fresh=True, pipesize=4096) as process:
+        wait_for(process, "step ")
         for _ in range(3):
             process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED)
             process.send_signal(signal.SIGCONT)
-        process.stderr.read()
-    assert process.returncode == 0
+            wait_for(process, "step ")
+        assert end_of(process).code == 0
     assert files_of(tmp_path / "runs" / "frozen") == files_of(tmp_path / "runs" / "straight")

@@ -12,7 +12,7 @@ def train(text, tmp_path, *options):
 
 @pytest.mark.parametrize("size", range(10))
 @pytest.mark.parametrize("level", ["char", "byte"])
-def test_a_text_of_any_size_is_learned_or_refused_with_the_least_size(tmp_path, size, level):
+def test_a_text_of_any_size_is_learned_or_too_small(tmp_path, size, level):
     text = tmp_path / "text.txt"
     text.write_text("abcabcabcabc"[:size])
     code, out, err = train(text, tmp_path, "--level", level)
@@ -93,7 +93,7 @@ def test_one_line_of_megabytes_is_a_text(tmp_path):
 @pytest.mark.parametrize(
     "name", ["a b.txt", "ü.txt", "-dash.txt", "two\nlines.txt", "\x1b[2J.txt", "x" * 250, "no\udcffutf8.txt"]
 )
-def test_a_file_of_any_name_is_read_and_its_name_does_nothing_to_a_terminal(tmp_path, monkeypatch, name):
+def test_a_file_of_any_name_is_read_and_its_name_inert(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text("to be or not to be " * 30)
     code, _, err = invoke("train", f"./{name}", *SIZES[:-1])
@@ -133,7 +133,7 @@ def test_a_file_in_the_place_of_the_runs_is_left_alone(tmp_path):
     assert (tmp_path / "runs").read_text() == "mine"
 
 
-def test_a_thousand_files_are_one_text_and_their_names_do_not_swell_the_model(tmp_path):
+def test_thousands_of_files_are_one_text_and_few_names_are_kept(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     for number in range(2000):

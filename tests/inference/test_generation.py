@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from charrnn.inference.engine import NumpyEngine, open_engine
+from charrnn.inference.sampling import SamplingSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError, SettingsError
-from charrnn.inference.engine import NumpyEngine, open_engine
 from charrnn.inference.generation import generate, start_text
-from charrnn.inference.sampling import SamplingSettings
 from charrnn.models.settings import ModelSettings
 from charrnn.text.vocab import Vocab
 

@@ -2,9 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from charrnn.inference.engine import NumpyEngine
 
 from charrnn.errors import InputError, SettingsError
-from charrnn.inference.engine import NumpyEngine
 from charrnn.inference.scoring import iterate_nats, score_ids, score_lines, score_streams, score_windowed
 from charrnn.models.settings import ModelSettings
 from charrnn.text.vocab import Vocab

@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import pytest
-
-from charrnn.errors import InputError
 from charrnn.inference.engine import NumpyEngine, open_engine
 from charrnn.inference.sampling import SamplingSettings
+
+from charrnn.errors import InputError
 from charrnn.inference.scoring import score_ids
 from charrnn.inference.temperature import fit_temperature, with_temperature
 from charrnn.models.settings import ModelSettings

@@ -3,54 +3,115 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from cells import CELLS, OF_TORCH, torch_layer
 
+from charrnn.errors import SettingsError
 from charrnn.models import cells
+from charrnn.models.cells import State
+from charrnn.models.settings import ModelSettings
 
-T, B, E, H = 3, 2, 5, 4
-CELLS = ["rnn", "lstm", "gru"]
-
-
-def weights(cell, *, seed=0, bias=True):
-    """Random weights with torch's names, as torch.nn's own layer holds them, in float64."""
-    torch.manual_seed(seed)
-    kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
-    return kind(E, H, bias=bias).double()
+T, B, E, H, L = 3, 2, 5, 4, 6
 
 
-def unroll(cell, reset, x, h, c, weight_hh, bias_hh, tanh=torch.tanh):
+def unroll(cell, x, state, weight_hh, bias_hh, tanh=torch.tanh):
     outputs = []
     for x_t in x:
-        if cell == "lstm":
-            h, c = cells.lstm_step(x_t, h, c, weight_hh, bias_hh, tanh)
-        else:
-            h = cells.step_of(cell, reset)(x_t, h, weight_hh, bias_hh, tanh)
-        outputs.append(h)
-    return outputs, h, c
+        state = cells.CELLS[cell].step(x_t, state, weight_hh, bias_hh, tanh)
+        outputs.append(state[0])
+    return outputs, state
+
+
+def random_tensors(cell, *, seed):
+    """The input's share of the gates (T, B, G*H), weight_hh, bias_hh and the state, in float64."""
+    torch.manual_seed(seed)
+    rows = cells.CELLS[cell].num_gates * H
+    shapes = [(T, B, rows), (rows, H), (rows,), *((B, H) for _ in cells.CELLS[cell].states)]
+    return [torch.randn(*shape).double() for shape in shapes]
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", OF_TORCH)
 def test_a_step_repeated_gives_what_torch_nn_gives(cell, bias):
-    layer = weights(cell, bias=bias)
-    inputs, h, c = torch.randn(T, B, E).double(), torch.randn(B, H).double(), torch.randn(B, H).double()
-    state = (h[None], c[None]) if cell == "lstm" else h[None]
-    expected, _ = layer(inputs, state)
+    torch.manual_seed(0)
+    layer = torch_layer(cell, E, H, bias=bias).double()
+    inputs = torch.randn(T, B, E).double()
+    state = tuple(torch.randn(B, H).double() for _ in cells.CELLS[cell].states)
+    first = tuple(part[None] for part in state)
+    expected, last = layer(inputs, first if len(first) > 1 else first[0])
     x = inputs @ layer.weight_ih_l0.T + (layer.bias_ih_l0 if bias else 0)
-    outputs, _, _ = unroll(cell, "after", x, h, c, layer.weight_hh_l0, layer.bias_hh_l0 if bias else 0.0)
-    # float64 rounding alone: 1e-16 a operation, some hundred operations.
+    outputs, after = unroll(cell, x, state, layer.weight_hh_l0, layer.bias_hh_l0 if bias else 0.0)
+    # float64 rounding alone: 1e-16 per operation, some hundred operations.
     torch.testing.assert_close(torch.stack(outputs), expected, rtol=0, atol=1e-13)
+    for found, part in zip(after, last if isinstance(last, tuple) else (last,), strict=True):
+        torch.testing.assert_close(found, part[0], rtol=0, atol=1e-13)
 
 
-def test_numpy_and_torch_arrays_give_the_same_step():
-    layer = weights("gru")
-    x, h = torch.randn(B, 3 * H).double(), torch.randn(B, H).double()
-    for step in (cells.gru_step, cells.gru_before_step):
-        by_torch = step(x, h, layer.weight_hh_l0, layer.bias_hh_l0, torch.tanh).detach().numpy()
-        by_numpy = step(
-            x.numpy(), h.numpy(), layer.weight_hh_l0.detach().numpy(), layer.bias_hh_l0.detach().numpy(), np.tanh
-        )
-        np.testing.assert_allclose(by_numpy, by_torch, rtol=0, atol=1e-14)  # two libraries' tanh differ in the last bit
+@pytest.mark.parametrize("cell", CELLS)
+def test_numpy_and_torch_arrays_give_the_same_step(cell):
+    step = cells.CELLS[cell].step
+    x, weight_hh, bias_hh, *state = random_tensors(cell, seed=0)
+    by_torch = step(x[0], tuple(state), weight_hh, bias_hh, torch.tanh)
+    by_numpy = step(x[0].numpy(), tuple(part.numpy() for part in state), weight_hh.numpy(), bias_hh.numpy(), np.tanh)
+    for one, other in zip(by_numpy, by_torch, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)  # two libraries' tanh differ in the last bit
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_gives_each_of_the_states_that_the_table_names(cell):
+    x, weight_hh, bias_hh, *state = random_tensors(cell, seed=4)
+    after = cells.CELLS[cell].step(x[0], tuple(state), weight_hh, bias_hh, torch.tanh)
+    assert [part.shape for part in after] == [(B, H)] * len(cells.CELLS[cell].states)
+    assert cells.CELLS[cell].states[0] == "hidden"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_leaves_the_state_before_it_as_it_was(cell):
+    x, weight_hh, bias_hh, *state = random_tensors(cell, seed=5)
+    before = [part.clone() for part in state]
+    cells.CELLS[cell].step(x[0], tuple(state), weight_hh, bias_hh, torch.tanh)
+    assert all(map(torch.equal, state, before))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_biases_of_a_gate_that_start_elsewhere_are_those_of_a_gate(cell):
+    assert all(0 <= gate < cells.CELLS[cell].num_gates for gate, _ in cells.CELLS[cell].initial_bias)
+
+
+@pytest.mark.parametrize("name", ["", "LSTM", "transformer", "gru-after", None, 3])
+def test_a_name_that_is_not_in_the_table_is_refused(name):
+    with pytest.raises(SettingsError, match=f"cell is .*; it must be one of {', '.join(CELLS)}"):
+        ModelSettings(vocab_size=7, cell=name)
+
+
+@pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
+def test_a_state_gives_its_streams_and_layers_in_any_order(library):
+    parts = [library.asarray(np.random.default_rng(i).normal(size=(L, B, H))) for i in (1, 2)]
+    state = State(parts)
+    turned = state.of_streams([1, 0, 1])
+    assert isinstance(turned, State)
+    for part, found in zip(parts, turned, strict=True):
+        assert found.shape == (L, 3, H)
+        assert (found[:, 0] == part[:, 1]).all()
+        assert (found[:, 1] == part[:, 0]).all()
+        assert (found[:, 2] == part[:, 1]).all()
+    assert all((found == part[3]).all() for found, part in zip(state.of_layer(3), parts, strict=True))
+    doubled = state.map(lambda part: 2 * part)
+    assert isinstance(doubled, State)
+    assert all((found == 2 * part).all() for found, part in zip(doubled, parts, strict=True))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_input_table_holds_the_product_with_each_symbols_vector(bias):
+    rng = np.random.default_rng(8)
+    weight, embedding, bias_ih = rng.normal(size=(H, E)), rng.normal(size=(7, E)), rng.normal(size=H) if bias else None
+    table = cells.input_table(weight, bias_ih, embedding)
+    for symbol in range(7):
+        wanted = [sum(weight[j, k] * embedding[symbol, k] for k in range(E)) for j in range(H)]
+        if bias:
+            wanted = [share + more for share, more in zip(wanted, bias_ih, strict=True)]
+        np.testing.assert_allclose(table[symbol], wanted, rtol=0, atol=1e-14)  # float64 sums of six terms near 1
+    one_hot = rng.normal(size=(H, 7))
+    np.testing.assert_array_equal(cells.input_table(one_hot, None, None), one_hot.T)
 
 
 def test_the_gru_that_resets_before_the_product_follows_its_equations_unit_by_unit():
@@ -63,7 +124,7 @@ def test_the_gru_that_resets_before_the_product_follows_its_equations_unit_by_un
         z = logistic(x[H + j] + weight[H + j] @ h + bias[H + j])
         n = np.tanh(x[2 * H + j] + sum(weight[2 * H + j, k] * r[k] * h[k] for k in range(H)) + bias[2 * H + j])
         expected.append((1 - z) * n + z * h[j])
-    given = cells.gru_before_step(x[None], h[None], weight, bias, np.tanh)[0]
+    ((given,),) = cells.gru_before_step(x[None], (h[None],), weight, bias, np.tanh)
     np.testing.assert_allclose(given, expected, rtol=0, atol=1e-14)
 
 
@@ -72,27 +133,20 @@ def test_the_two_forms_of_the_gru_agree_where_the_reset_gate_is_open():
     weight = rng.normal(size=(3 * H, H))
     x, h = rng.normal(size=(B, 3 * H)), rng.normal(size=(B, H))
     x[:, :H] = 100  # r = 1 to the last bit
-    after = cells.gru_step(x, h, weight, 0.0, np.tanh)
-    before = cells.gru_before_step(x, h, weight, 0.0, np.tanh)
+    (after,) = cells.gru_step(x, (h,), weight, 0.0, np.tanh)
+    (before,) = cells.gru_before_step(x, (h,), weight, 0.0, np.tanh)
     np.testing.assert_allclose(before, after, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize(("cell", "reset"), [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")])
-def test_gradients_equal_finite_differences(cell, reset):
-    gates = {"rnn": 1, "lstm": 4, "gru": 3}[cell]
-    torch.manual_seed(3)
-    tensors = [torch.randn(*shape).double().requires_grad_() for shape in
-               [(T, B, gates * H), (B, H), (B, H), (gates * H, H), (gates * H,)]]  # fmt: skip
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_equal_finite_differences(cell):
+    tensors = [tensor.requires_grad_() for tensor in random_tensors(cell, seed=3)]
 
-    def function(x, h, c, weight_hh, bias_hh):
-        outputs, h, c = unroll(cell, reset, x, h, c if cell == "lstm" else None, weight_hh, bias_hh)
-        return (torch.stack(outputs), c) if cell == "lstm" else torch.stack(outputs)
+    def function(x, weight_hh, bias_hh, *state):
+        outputs, after = unroll(cell, x, state, weight_hh, bias_hh)
+        return torch.stack(outputs), *after
 
-    if cell == "lstm":
-        assert torch.autograd.gradcheck(function, tensors)
-    else:
-        x, h, c, weight_hh, bias_hh = tensors
-        assert torch.autograd.gradcheck(lambda x, h, w, b: function(x, h, c, w, b), (x, h, weight_hh, bias_hh))
+    assert torch.autograd.gradcheck(function, tensors)
 
 
 def test_the_courses_two_step_vanilla_network():
@@ -100,8 +154,8 @@ def test_the_courses_two_step_vanilla_network():
     w_xh = np.array([[2.0, 5, 0, 3], [0, 3, 8, 2], [3, 0, 1, 1], [0, 1, 2, 0], [1, 1, 2, 1]])
     w_hh = np.array([[1.0, 0, 1, 1, 2], [1, 1, 4, 1, 2], [3, 0, 1, 1, 1], [1, 1, 2, 0, 9], [1, 1, 1, 1, 1]])
     w_hy = np.array([[1.0, 0, 1, 0, 1], [0, 1, 0, 1, 1]])
-    h1 = cells.rnn_step(w_xh @ x1, np.zeros(5), w_hh, 0.0, np.tanh)
-    h2 = cells.rnn_step(w_xh @ x2, h1, w_hh, 0.0, np.tanh)
+    (h1,) = cells.rnn_step(w_xh @ x1, (np.zeros(5),), w_hh, 0.0, np.tanh)
+    (h2,) = cells.rnn_step(w_xh @ x2, (h1,), w_hh, 0.0, np.tanh)
     tiny = 1e-14  # the figures below are given to sixteen digits
     np.testing.assert_allclose(
         h1, [1, 1, 0.9999999958776927, 0.9999999999897818, 0.9999999999999747], rtol=0, atol=tiny
@@ -121,7 +175,7 @@ def test_the_courses_linear_network_and_its_gradients_through_time():
     v = torch.full((3,), 0.5, dtype=torch.float64, requires_grad=True)
     h, loss, predicted = torch.zeros(3, dtype=torch.float64), torch.zeros((), dtype=torch.float64), []
     for x, y in ((0.3, 0.8), (0.35, 0.81), (0.4, 0.62)):
-        h = cells.rnn_step(u * x, h, w, 0.0, lambda a: a)  # the identity in tanh's place makes it linear
+        (h,) = cells.rnn_step(u * x, (h,), w, 0.0, lambda a: a)  # the identity in tanh's place makes it linear
         predicted.append(v @ h)
         loss = loss + (predicted[-1] - y) ** 2 / 2
     loss.backward()

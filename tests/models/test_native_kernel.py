@@ -1,20 +1,19 @@
 """What the kernels say of their cells."""
 
 import pytest
+from cells import CELLS, WITH_KERNEL
 
+from charrnn.models.cells import CELLS as TABLE
 from charrnn.models.native import build
-from charrnn.models.native.kernel import cell_facts, kernel_name, kernel_number
-from charrnn.models.settings import NUM_GATES
+from charrnn.models.native.kernel import cell_facts, kernel_number
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
 
-CELLS = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
-
 
 def test_each_kernel_has_a_number_of_its_own() -> None:
-    numbers = {kernel_number(kernel_name(cell, reset)) for cell, reset in CELLS}
-    assert len(numbers) == len(CELLS)
-    assert kernel_name("gru", "before") == "gru-before"
+    numbers = {kernel_number(TABLE[cell].kernel) for cell in WITH_KERNEL}
+    assert len(numbers) == len(WITH_KERNEL) > 0
+    assert TABLE["gru-before"].kernel == "gru-before"
 
 
 @pytest.mark.parametrize("name", ["", "gru-", "GRU", "lstm-before", "no such cell", "löstm"])
@@ -23,10 +22,17 @@ def test_a_cell_without_a_kernel_is_named_in_the_error(name: str) -> None:
         kernel_number(name)
 
 
-@pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_a_kernel_has_the_gates_and_states_of_its_cell(cell: str, reset: str) -> None:
-    facts = cell_facts(kernel_number(kernel_name(cell, reset)))
-    assert facts.num_gates == NUM_GATES[cell]
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in WITH_KERNEL])
+def test_a_cell_said_to_have_no_kernel_has_none(cell: str) -> None:
+    with pytest.raises(ValueError, match=f"'{cell}'"):
+        kernel_number(cell)
+
+
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_a_kernel_has_the_gates_and_states_of_its_cell(cell: str) -> None:
+    facts = cell_facts(kernel_number(TABLE[cell].kernel))
+    assert facts.num_gates == TABLE[cell].num_gates
+    assert 1 + facts.has_cell == len(TABLE[cell].states)
     assert bool(facts.has_cell) == (cell == "lstm")
-    assert bool(facts.has_grad_new) == ((cell, reset) == ("gru", "after"))
+    assert bool(facts.has_grad_new) == (cell == "gru")
     assert facts.new_factors < facts.num_saved

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cells import WITH_KERNEL
 
-from charrnn.errors import InputError
+from charrnn.errors import InputError, NonFiniteError
 from charrnn.models import cells
+from charrnn.models.cells import State
 from charrnn.models.native import build
-from charrnn.models.settings import ModelSettings
+from charrnn.models.settings import ModelSettings, SamplingSettings
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
 
@@ -17,15 +19,12 @@ network = pytest.importorskip("charrnn.models.native.network")
 
 Array = np.ndarray[Any, Any]
 
-CELLS = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
 # float32 products of up to 70 terms around 1, carried through up to 17 steps; logits and nats are up to 10.
 TOLERANCE = 2e-5
 
 
-def model(cell: str, reset: str, *, layers: int = 2, size: int = 4, vocab: int = 7, **more: Any) -> ModelSettings:
-    return ModelSettings(
-        vocab_size=vocab, cell=cell, reset=reset, num_layers=layers, hidden_size=size, embedding_size=5, **more
-    )
+def model(cell: str, *, layers: int = 2, size: int = 4, vocab: int = 7, **more: Any) -> ModelSettings:
+    return ModelSettings(vocab_size=vocab, cell=cell, num_layers=layers, hidden_size=size, embedding_size=5, **more)
 
 
 def random_weights(settings: ModelSettings, *, scale: float = 1.0) -> dict[str, Array]:
@@ -36,29 +35,23 @@ def random_weights(settings: ModelSettings, *, scale: float = 1.0) -> dict[str, 
     }
 
 
-def equations(settings: ModelSettings, weights: dict[str, Array], ids: Array, state: Any) -> tuple[Array, Any]:
+def equations(settings: ModelSettings, weights: dict[str, Array], ids: Array, state: State) -> tuple[Array, State]:
     """Logits (T, B, V) and last state, in float64."""
     w = {name: value.astype(np.float64) for name, value in weights.items()}
-    hidden, cell = (np.array(part, np.float64) for part in state)
+    after = state.map(lambda part: np.array(part, np.float64))
+    step = cells.CELLS[settings.cell].step
     logits = []
     for row in ids:
         below = w.get("embedding.weight", np.eye(settings.vocab_size))[row]
         for i in range(settings.num_layers):
             x = below @ w[f"layers.{i}.weight_ih"].T + w.get(f"layers.{i}.bias_ih", 0)
-            args = w[f"layers.{i}.weight_hh"], w.get(f"layers.{i}.bias_hh", np.zeros(1)), np.tanh
-            if settings.cell == "lstm":
-                hidden[i], cell[i] = cells.lstm_step(x, hidden[i], cell[i], *args)
-            elif settings.cell == "rnn":
-                hidden[i] = cells.rnn_step(x, hidden[i], *args)
-            elif settings.reset == "after":
-                hidden[i] = cells.gru_step(x, hidden[i], *args)
-            else:
-                size = settings.hidden_size
-                bias = np.broadcast_to(args[1], (3 * size,))
-                hidden[i] = cells.gru_before_step(x, hidden[i], args[0], bias, np.tanh)
-            below = hidden[i]
+            bias = w.get(f"layers.{i}.bias_hh", 0.0)
+            found = step(x, after.of_layer(i), w[f"layers.{i}.weight_hh"], bias, np.tanh)
+            for kept, part in zip(after, found, strict=True):
+                kept[i] = part
+            below = found[0]
         logits.append(below @ w["output.weight"].T + w.get("output.bias", 0))
-    return np.array(logits), (hidden, cell)
+    return np.array(logits), after
 
 
 def nats_of(logits: Array, targets: Array) -> Array:
@@ -66,22 +59,18 @@ def nats_of(logits: Array, targets: Array) -> Array:
     return np.log(np.exp(z).sum(-1)) - np.take_along_axis(z, targets[..., None], -1)[..., 0]
 
 
-def random_state(engine: Any, num_streams: int) -> Any:
+def random_state(engine: Any, num_streams: int) -> State:
     random = np.random.default_rng(3)
-    return tuple(
-        (random.standard_normal(part.shape) * 0.5).astype(np.float32) for part in engine.zero_state(num_streams)
-    )
+    zero: State = engine.zero_state(num_streams)
+    return zero.map(lambda part: (random.standard_normal(part.shape) * 0.5).astype(np.float32))
 
 
 def near(found: Any, expected: Any) -> bool:
-    return all(
-        a.shape == b.shape and (not a.size or np.abs(a - b).max() <= TOLERANCE)
-        for a, b in zip(found, expected, strict=True)
-    )
+    return all(a.shape == b.shape and np.abs(a - b).max() <= TOLERANCE for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_steps_and_scores_equal_the_equations(cell: str, reset: str) -> None:
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_steps_and_scores_equal_the_equations(cell: str) -> None:
     for layers, size, vocab, streams, steps in [
         (2, 4, 7, 2, 3),
         (1, 33, 40, 3, 17),
@@ -89,7 +78,7 @@ def test_steps_and_scores_equal_the_equations(cell: str, reset: str) -> None:
         (1, 1, 1, 1, 1),
     ]:
         for kind, bias in itertools.product(("one-hot", "embedding"), (True, False)):
-            settings = model(cell, reset, layers=layers, size=size, vocab=vocab, input=kind, bias=bias)
+            settings = model(cell, layers=layers, size=size, vocab=vocab, input=kind, bias=bias)
             weights = random_weights(settings)
             random = np.random.default_rng(1)
             ids, targets = random.integers(vocab, size=(2, steps, streams))
@@ -105,17 +94,17 @@ def test_steps_and_scores_equal_the_equations(cell: str, reset: str) -> None:
 
 
 def test_neither_neighbours_nor_grouping_nor_threads_change_a_bit() -> None:
-    for cell, reset in CELLS:
-        settings = model(cell, reset, size=37, vocab=41)
+    for cell in WITH_KERNEL:
+        settings = model(cell, size=37, vocab=41)
         weights = random_weights(settings)
         engine = network.NativeNetwork(settings, weights)
         ids = np.random.default_rng(2).integers(41, size=(70, 5))
         state = random_state(engine, 5)
-        nats, (hidden, _) = engine.score(ids, ids, state)
+        nats, (hidden, *_) = engine.score(ids, ids, state)
         threaded = network.NativeNetwork(settings, weights, num_threads=4).score(ids, ids, state)[0]
         assert np.array_equal(threaded, nats)
         for stream in range(5):
-            alone = tuple(part[:, stream : stream + 1] for part in state)
+            alone = state.of_streams([stream])
             column = ids[:, stream : stream + 1]
             first, alone = engine.score(column[:11], column[:11], alone)
             second, alone = engine.score(column[11:], column[11:], alone)
@@ -155,11 +144,11 @@ def narrowed(logits: Array, *, temperature: float, top_k: int, top_p: float, min
     ids=str,
 )
 def test_each_draw_inverts_the_distribution_at_its_uniform(options: dict[str, float]) -> None:
-    settings = model("gru", "after")
+    settings = model("gru")
     engine = network.NativeNetwork(settings, random_weights(settings, scale=2.0), num_threads=2)
     state, ids = engine.zero_state(3), np.array([0, 3, 6])
     uniforms = np.random.default_rng(5).random((20, 3))
-    drawn, after, marks = engine.generate(ids, state, uniforms=uniforms, **options)
+    drawn, after, marks = engine.generate(ids, state, uniforms=uniforms, sampling=SamplingSettings(**options))
     assert marks is None
     full = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0} | options
     for row, uniform in zip(drawn, uniforms, strict=True):
@@ -175,7 +164,7 @@ def test_each_draw_inverts_the_distribution_at_its_uniform(options: dict[str, fl
 
 def tied_network(bias: list[float]) -> Any:
     """A model whose logits are its output's bias, whatever it reads."""
-    settings = model("rnn", "after", layers=1, vocab=len(bias))
+    settings = model("rnn", layers=1, vocab=len(bias))
     weights = {name: np.zeros(shape, np.float32) for name, shape in settings.parameter_shapes().items()}
     weights["output.bias"] = np.array(bias, np.float32)
     return network.NativeNetwork(settings, weights)
@@ -185,7 +174,8 @@ def drawable(engine: Any, **options: float) -> set[int]:
     """All symbols that some uniform of a fine grid draws."""
     uniforms = np.linspace(0, 1, 4096, endpoint=False)[None]
     ids = np.zeros(4096, np.int64)
-    drawn, _, _ = engine.generate(ids, engine.zero_state(4096), uniforms=uniforms, **options)
+    sampling = SamplingSettings(**options)
+    drawn, _, _ = engine.generate(ids, engine.zero_state(4096), uniforms=uniforms, sampling=sampling)
     return set(drawn.ravel().tolist())
 
 
@@ -209,27 +199,59 @@ def test_min_p_drops_what_is_below_its_share_of_the_most_probable() -> None:
 def test_a_uniform_just_below_1_draws_the_last_symbol_possible() -> None:
     engine = tied_network([0.0, 1.0, -1.0, -np.inf])
     drawn, _, _ = engine.generate(
-        np.zeros(1, np.int64), engine.zero_state(1), uniforms=np.array([[np.nextafter(1.0, 0)]])
+        np.zeros(1, np.int64),
+        engine.zero_state(1),
+        uniforms=np.array([[np.nextafter(1.0, 0)]]),
+        sampling=SamplingSettings(),
     )
     assert drawn[0, 0] == 2
 
 
-def test_only_symbols_that_the_automaton_allows_are_drawn() -> None:
+def test_only_symbols_that_the_automaton_allows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     # Symbols 0 and 1 take turns; 2 may follow nothing.
-    automaton = network.Automaton(
-        transitions=np.array([[1, 2, 2], [2, 0, 2], [2, 2, 2]], np.uint8),
-        allowed=np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], bool),
-    )
+    monkeypatch.setattr(network, "TRANSITIONS", np.array([[1, 2, 2], [2, 0, 2], [2, 2, 2]], np.uint8))
+    monkeypatch.setattr(network, "ALLOWED", np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], bool))
+    monkeypatch.setattr(network, "NUM_STATES", 3)
     engine = tied_network([0.0, 0.0, 9.0])
     drawn, _, marks = engine.generate(
         np.zeros(2, np.int64),
         engine.zero_state(2),
         uniforms=np.full((5, 2), 0.9),
-        automaton=automaton,
+        sampling=SamplingSettings(),
         marks=np.array([0, 1]),
     )
     assert drawn.T.tolist() == [[0, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
     assert marks.tolist() == [1, 0]
+
+
+def test_marks_that_do_not_fit_are_refused() -> None:
+    words, octets = tied_network([0.0, 1.0]), tied_network([0.0] * 256)
+
+    def generate(engine: Any, marks: list[int]) -> None:
+        ids, uniforms = np.zeros(2, np.int64), np.full((3, 2), 0.5)
+        engine.generate(ids, engine.zero_state(2), uniforms=uniforms, sampling=SamplingSettings(), marks=marks)
+
+    with pytest.raises(InputError, match="2 symbols, which are no bytes"):
+        generate(words, [0, 0])
+    for marks in ([0], [0, 200]):
+        with pytest.raises(InputError, match="marks must be 2 states"):
+            generate(octets, marks)
+    generate(octets, [0, 0])
+
+
+def test_uniforms_and_targets_must_fit_the_ids() -> None:
+    engine = tied_network([0.0, 1.0])
+    ids, state = np.zeros(2, np.int64), engine.zero_state(2)
+    with pytest.raises(InputError, match="one column for each of 2 streams"):
+        engine.generate(ids, state, uniforms=np.full((3, 1), 0.5), sampling=SamplingSettings())
+    with pytest.raises(InputError, match="must have one shape"):
+        engine.score(ids[None], ids[None, :1], state)
+
+
+def test_the_score_of_a_huge_logit_keeps_its_digits() -> None:
+    engine = tied_network([1e30, 1e30, 1e30, 1e30])
+    nats, _ = engine.score(np.zeros((1, 1), np.int64), np.full((1, 1), 2), engine.zero_state(1))
+    assert nats[0, 0] == pytest.approx(np.log(4), rel=1e-15)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -237,8 +259,10 @@ def test_logits_that_are_not_finite_are_refused_and_scored_as_nan(value: float) 
     engine = tied_network([0.0, value, 1.0])
     ids, state = np.zeros(1, np.int64), engine.zero_state(1)
     for temperature in (0.0, 1.0):
-        with pytest.raises(InputError, match="not finite"):
-            engine.generate(ids, state, uniforms=np.full((1, 1), 0.5), temperature=temperature)
+        with pytest.raises(NonFiniteError, match="not finite"):
+            engine.generate(
+                ids, state, uniforms=np.full((1, 1), 0.5), sampling=SamplingSettings(temperature=temperature)
+            )
     nats, _ = engine.score(ids[None], ids[None], state)
     assert not np.isfinite(nats).any()
 
@@ -256,7 +280,7 @@ def test_an_id_outside_the_vocabulary_is_refused() -> None:
 
 
 def test_a_state_or_weight_of_the_wrong_shape_is_refused() -> None:
-    settings = model("lstm", "after")
+    settings = model("lstm")
     weights = random_weights(settings)
     engine = network.NativeNetwork(settings, weights)
     with pytest.raises(InputError, match="state"):
@@ -265,10 +289,19 @@ def test_a_state_or_weight_of_the_wrong_shape_is_refused() -> None:
         network.NativeNetwork(settings, weights | {"output.weight": np.zeros((2, 2), np.float32)})
 
 
-def test_the_given_state_is_left_as_it_was() -> None:
-    settings = model("lstm", "after")
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_the_given_state_is_left_as_it_was(cell: str) -> None:
+    settings = model(cell)
     engine = network.NativeNetwork(settings, random_weights(settings))
     state = random_state(engine, 2)
     before = tuple(part.copy() for part in state)
     engine.step(np.array([1, 2]), state)
     assert all(np.array_equal(a, b) for a, b in zip(state, before, strict=True))
+
+
+def test_of_a_cell_without_a_kernel_there_is_no_network() -> None:
+    settings = model("gru")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(cells.CELLS, "gru", cells.Cell("GRU", 3, cells.gru_step))
+        with pytest.raises(ValueError, match="no cell with a kernel is named ''"):
+            network.NativeNetwork(settings, random_weights(settings))

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from cells import OF_TORCH, WITH_KERNEL, torch_layer
 from torch import Tensor
 
-from charrnn.models import cells
+from charrnn.models.cells import CELLS as TABLE
 from charrnn.models.native import build
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
 
 recurrence = pytest.importorskip("charrnn.models.native.recurrence")
 
-CELLS = [("rnn", "after"), ("lstm", "after"), ("gru", "after"), ("gru", "before")]
 SIZES = [  # T, B, H, V: ones; less than a vector; more than a panel; more rows than a block holds
     (3, 2, 4, 7),
     (1, 1, 1, 1),
@@ -26,7 +26,7 @@ SIZES = [  # T, B, H, V: ones; less than a vector; more than a panel; more rows 
     (4, 5, 64, 2),
     (2, 3, 100, 6),
 ]
-NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+NAMES = ("h", "c")  # of the states
 
 # Sums of up to T * B * G * H float32 products of values around 1, each rounded to 6e-8, by the largest entry.
 TOLERANCE = 1e-5
@@ -40,10 +40,9 @@ def leaves(cell: str, sizes: tuple[int, int, int, int], *, by_id: bool, bias: bo
     """Random inputs, state and weights of a layer in float32, and ids where they are asked for."""
     steps, batch, size, vocab = sizes
     torch.manual_seed(steps * 1000 + batch * 100 + size)
-    rows = NUM_GATES[cell] * size
-    shapes = {"x": (vocab, rows) if by_id else (steps, batch, rows), "h": (batch, size)}
-    if cell == "lstm":
-        shapes["c"] = (batch, size)
+    rows = TABLE[cell].num_gates * size
+    shapes = {"x": (vocab, rows) if by_id else (steps, batch, rows)}
+    shapes |= {name: (batch, size) for name, _ in zip(NAMES, TABLE[cell].states, strict=False)}
     shapes["weight_hh"] = (rows, size)
     if bias:
         shapes["bias_hh"] = (rows,)
@@ -53,43 +52,29 @@ def leaves(cell: str, sizes: tuple[int, int, int, int], *, by_id: bool, bias: bo
     return {name: tensor.requires_grad_() for name, tensor in tensors.items()}, ids
 
 
-def unroll(cell: str, reset: str, given: Tensors, ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    x, h, c, weight, bias = (given.get(name) for name in ("x", "h", "c", "weight_hh", "bias_hh"))
-    bias = 0 if bias is None else bias
+def state_of(given: Tensors) -> tuple[Tensor, ...]:
+    return tuple(given[name] for name in NAMES if name in given)
+
+
+def unroll(cell: str, given: Tensors, ids: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    x, state, bias = given["x"], state_of(given), given.get("bias_hh", 0)
     outputs = []
     for row in x if ids is None else x[ids]:
-        if cell == "rnn":
-            h = cells.rnn_step(row, h, weight, bias, torch.tanh)
-        elif cell == "lstm":
-            h, c = cells.lstm_step(row, h, c, weight, bias, torch.tanh)
-        elif reset == "after":
-            h = cells.gru_step(row, h, weight, bias, torch.tanh)
-        else:
-            h = cells.gru_before_step(row, h, weight, bias, torch.tanh)
-        outputs.append(h)
-    return torch.stack(outputs), h, c
+        state = TABLE[cell].step(row, state, given["weight_hh"], bias, torch.tanh)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
 
 
-def native(
-    cell: str, reset: str, given: Tensors, ids: Tensor | None, **options: object
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def native(cell: str, given: Tensors, ids: Tensor | None, **options: object) -> tuple[Tensor, tuple[Tensor, ...]]:
     options = {"num_threads": 2} | options
-    return recurrence.recur(
-        cell,
-        reset,
-        given["x"],
-        ids,
-        given["h"],
-        given.get("c"),
-        given["weight_hh"],
-        given.get("bias_hh"),
-        **options,
-    )
+    weights = given["weight_hh"], given.get("bias_hh")
+    return recurrence.recur(TABLE[cell].kernel, given["x"], ids, state_of(given), *weights, **options)
 
 
-def results(outputs: tuple[Tensor, Tensor, Tensor | None], given: Tensors) -> dict[str, Tensor]:
+def results(found: tuple[Tensor, tuple[Tensor, ...]], given: Tensors) -> dict[str, Tensor]:
     """Outputs, last state and the gradients of a fixed weighted sum of all of them."""
-    named = {name: value for name, value in zip(("outputs", "h_T", "c_T"), outputs, strict=True) if value is not None}
+    outputs, after = found
+    named = {"outputs": outputs} | {f"{name}_T": part for name, part in zip(NAMES, after, strict=False)}
     torch.manual_seed(1)
     weighted = sum((value * torch.randn(value.shape).to(value.dtype)).sum() for value in named.values())
     gradients = torch.autograd.grad(weighted, list(given.values()))
@@ -109,41 +94,40 @@ def in_float64(given: Tensors) -> Tensors:
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_outputs_state_and_gradients_equal_the_equations(cell: str, reset: str, sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_outputs_state_and_gradients_equal_the_equations(cell: str, sizes: tuple[int, ...]) -> None:
     for by_id, bias, num_threads in itertools.product((False, True), (False, True), (1, 2, 5)):
         given, ids = leaves(cell, sizes, by_id=by_id, bias=bias)
         double = in_float64(given)
-        expected = results(unroll(cell, reset, double, ids), double)
-        check(results(native(cell, reset, given, ids, num_threads=num_threads), given), expected, TOLERANCE)
+        expected = results(unroll(cell, double, ids), double)
+        check(results(native(cell, given, ids, num_threads=num_threads), given), expected, TOLERANCE)
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_bfloat16_products_stay_near_the_equations(cell: str, reset: str, sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_bfloat16_products_stay_near_the_equations(cell: str, sizes: tuple[int, ...]) -> None:
     if not recurrence.has_bfloat16():
         pytest.skip("this processor has no bfloat16 products")
     for by_id, num_threads in itertools.product((False, True), (1, 2)):
         given, ids = leaves(cell, sizes, by_id=by_id, bias=True)
         double = in_float64(given)
-        expected = results(unroll(cell, reset, double, ids), double)
-        found = results(native(cell, reset, given, ids, num_threads=num_threads, precision="bfloat16"), given)
+        expected = results(unroll(cell, double, ids), double)
+        found = results(native(cell, given, ids, num_threads=num_threads, precision="bfloat16"), given)
         check(found, expected, BF16_TOLERANCE)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", [cell for cell in OF_TORCH if cell in WITH_KERNEL])
 def test_the_kernel_equals_torch_nn(cell: str) -> None:
     steps, batch, size, vocab = 5, 3, 21, 7
-    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](vocab, size)
+    layer = torch_layer(cell, vocab, size)
     ids = torch.randint(vocab, (steps, batch))
-    state = torch.randn(batch, size) * 0.5
-    cell_state = torch.randn(batch, size) if cell == "lstm" else None
-    start = state[None] if cell_state is None else (state[None], cell_state[None])
-    expected, _ = layer(torch.nn.functional.one_hot(ids, vocab).float(), start)
+    state = tuple(torch.randn(batch, size) * 0.5 for _ in TABLE[cell].states)
+    start = tuple(part[None] for part in state)
+    one_hot = torch.nn.functional.one_hot(ids, vocab).float()
+    expected, _ = layer(one_hot, start if len(start) > 1 else start[0])
     table = layer.weight_ih_l0.T + layer.bias_ih_l0
-    outputs, _, _ = recurrence.recur(
-        cell, "after", table, ids, state, cell_state, layer.weight_hh_l0, layer.bias_hh_l0, num_threads=2
-    )
+    kernel = TABLE[cell].kernel
+    outputs, _ = recurrence.recur(kernel, table, ids, state, layer.weight_hh_l0, layer.bias_hh_l0, num_threads=2)
     parameters = list(layer.parameters())
     weights = torch.randn_like(expected)
     found = torch.autograd.grad((outputs * weights).sum(), parameters)
@@ -163,39 +147,39 @@ def no_cache(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("cell", "reset"), CELLS)
+@pytest.mark.parametrize("cell", WITH_KERNEL)
 @pytest.mark.parametrize("shared", ["streams", "units"])
 def test_the_number_of_threads_changes_no_bit(
-    cell: str, reset: str, precision: str, shared: str, no_cache: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+    cell: str, precision: str, shared: str, no_cache: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if precision == "bfloat16" and not recurrence.has_bfloat16():
         pytest.skip("this processor has no bfloat16 products")
     given, ids = leaves(cell, (4, 19, 101, 5), by_id=True, bias=True)
-    one = results(native(cell, reset, given, ids, num_threads=1, precision=precision), given)
+    one = results(native(cell, given, ids, num_threads=1, precision=precision), given)
     if shared == "units":
         monkeypatch.setattr(recurrence, "_kernels", lambda: no_cache)
     for num_threads in (2, 3, 7, 64):
-        many = results(native(cell, reset, given, ids, num_threads=num_threads, precision=precision), given)
+        many = results(native(cell, given, ids, num_threads=num_threads, precision=precision), given)
         assert all(torch.equal(many[name], one[name]) for name in one)
 
 
 def test_without_gradients_the_outputs_are_the_same() -> None:
-    for cell, reset in CELLS:
+    for cell in WITH_KERNEL:
         given, ids = leaves(cell, (3, 2, 5, 7), by_id=True, bias=True)
-        expected, _, _ = native(cell, reset, given, ids)
+        expected, _ = native(cell, given, ids)
         with torch.no_grad():
-            outputs, _, _ = native(cell, reset, given, ids)
+            outputs, _ = native(cell, given, ids)
         assert torch.equal(outputs, expected)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize(("cell", "reset"), CELLS)
-def test_what_is_not_finite_shows_where_it_would_in_torch(cell: str, reset: str, value: float) -> None:
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_what_is_not_finite_shows_where_it_would_in_torch(cell: str, value: float) -> None:
     given, ids = leaves(cell, (3, 4, 9, 5), by_id=False, bias=True)
     with torch.no_grad():
         given["x"][1, 2, 3] = value
-        expected, _, _ = unroll(cell, reset, given, ids)
-        found, _, _ = native(cell, reset, given, ids)
+        expected, _ = unroll(cell, given, ids)
+        found, _ = native(cell, given, ids)
     assert torch.equal(found.isnan(), expected.isnan())
     assert torch.allclose(found, expected, atol=1e-5, equal_nan=True)  # float32 on both sides
 
@@ -204,8 +188,8 @@ def test_large_inputs_saturate_as_the_equations_do() -> None:
     given, ids = leaves("lstm", (2, 3, 4, 7), by_id=False, bias=True)
     with torch.no_grad():
         given["x"] *= 1000
-        expected, _, _ = unroll("lstm", "after", given, ids)
-        found, _, _ = native("lstm", "after", given, ids)
+        expected, _ = unroll("lstm", given, ids)
+        found, _ = native("lstm", given, ids)
     assert torch.allclose(found, expected, atol=1e-6)  # one rounding of values up to 1
 
 
@@ -214,24 +198,24 @@ def test_an_id_outside_the_table_is_refused() -> None:
     for bad in (-1, 7):
         ids[1, 1] = bad
         with pytest.raises(IndexError):
-            native("gru", "after", given, ids)
+            native("gru", given, ids)
 
 
 def test_a_tensor_of_the_wrong_shape_or_type_is_refused() -> None:
     given, ids = leaves("gru", (3, 2, 4, 7), by_id=True, bias=True)
     for name in given:
         with pytest.raises(RuntimeError):
-            native("gru", "after", given | {name: given[name][:-1] if name != "x" else given[name][:, :-1]}, ids)
+            native("gru", given | {name: given[name][:-1] if name != "x" else given[name][:, :-1]}, ids)
         with pytest.raises(RuntimeError):
-            native("gru", "after", given | {name: given[name].double()}, ids)
+            native("gru", given | {name: given[name].double()}, ids)
 
 
 def test_tensors_that_are_not_contiguous_are_read_right() -> None:
     given, ids = leaves("gru", (3, 2, 4, 7), by_id=False, bias=True)
-    expected, _, _ = native("gru", "after", given, ids)
+    expected, _ = native("gru", given, ids)
     turned = {name: tensor.detach().t().contiguous().t() for name, tensor in given.items() if tensor.dim() == 2}
     turned["x"] = given["x"].detach().transpose(0, 1).contiguous().transpose(0, 1)
-    assert torch.equal(native("gru", "after", given | turned, ids)[0], expected)
+    assert torch.equal(native("gru", given | turned, ids)[0], expected)
 
 
 @pytest.mark.parametrize("target", ["x86-64", "x86-64-v3", "x86-64-v4", "cooperlake"])
@@ -251,14 +235,14 @@ def test_every_width_of_vector_gives_the_same_numbers(
         pytest.skip(f"this compiler does not know {target}")
     library = ctypes.CDLL(str(path))
     monkeypatch.setattr(recurrence, "_kernels", lambda: library)
-    for cell, reset in CELLS:
+    for cell in WITH_KERNEL:
         given, ids = leaves(cell, (3, 18, 40, 9), by_id=True, bias=True)
         double = in_float64(given)
-        expected = results(unroll(cell, reset, double, ids), double)
-        check(results(native(cell, reset, given, ids), given), expected, TOLERANCE)
+        expected = results(unroll(cell, double, ids), double)
+        check(results(native(cell, given, ids), given), expected, TOLERANCE)
         if recurrence.has_bfloat16():
             check(
-                results(native(cell, reset, given, ids, precision="bfloat16"), given),
+                results(native(cell, given, ids, precision="bfloat16"), given),
                 expected,
                 BF16_TOLERANCE,
             )
@@ -332,10 +316,7 @@ static int network(int cell, long T, long B, long H, long V, int num_threads) {
   run.nats = NULL;
   run.drawn = drawn;
   run.uniforms = uniforms;
-  run.temperature = 0.9;
-  run.top_k = 3;
-  run.top_p = 0.8;
-  run.min_p = 0.01;
+  run.sampling = (Sampling){.temperature = 0.9, .top_k = 3, .top_p = 0.8, .min_p = 0.01};
   run.transitions = follows;
   run.allowed = allowed;
   run.marks = marks;

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from charrnn.storage.atomic import remove_stale
 from fault_fs import FaultFS
 
 from charrnn.errors import OutputError
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.atomic import remove_stale
 from charrnn.storage.metrics import MetricsLog, read_metrics
 from charrnn.storage.model_file import ModelFile, read_model, write_model
 from charrnn.text.vocab import Vocab
@@ -70,7 +70,7 @@ def stored(tmp_path):
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
-def test_whichever_call_fails_the_failure_is_told_and_a_whole_model_stands_alone(stored, error):
+def test_whichever_call_fails_it_is_reported_and_a_model_stands_whole(stored, error):
     found = []
     for strike_at in range(1, 40):
         write_model(stored, numbered(1))
@@ -120,7 +120,7 @@ def traced(stored, log, *options):
     return writer(stored, under=["strace", "-qq", "-f", "-o", str(log), *options])
 
 
-def test_killed_by_the_kernel_at_any_system_call_the_old_or_the_new_model_is_whole(stored, tmp_path):
+def test_killed_at_any_system_call_old_or_new_model_is_whole(stored, tmp_path):
     """No shim: strace kills at the call itself, wherever in the process it is made."""
     calls = ("openat", "write", "fsync", "close", "rename")
     log = tmp_path / "log"
@@ -164,7 +164,7 @@ def files_of_at_most(num_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_model_that_does_not_fit_leaves_the_old_one_and_tells_what_it_needs(stored):
+def test_a_model_that_does_not_fit_leaves_the_old_one_whole(stored):
     needed = f"{stored.stat().st_size:,} bytes needed"
     with files_of_at_most(100), pytest.raises(OutputError, match=rf"File too large \({needed}, [\d,]+ bytes free\)"):
         write_model(stored, numbered(2))

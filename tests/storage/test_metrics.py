@@ -45,7 +45,7 @@ def test_lines_after_the_checkpoint_go(tmp_path):
 
 
 @pytest.mark.parametrize("line", [b"[]\n", b"nonsense\n", b"\xff\n", b"[" * 100_000 + b"\n"])
-def test_what_is_no_line_of_ours_goes_and_the_rest_stays_as_it_stood(tmp_path, line):
+def test_foreign_lines_go_and_the_rest_stays_as_it_stood(tmp_path, line):
     path = filled(tmp_path / "m")
     before = path.read_bytes()
     path.write_bytes(before + line + b'{ "step":4}\n')

@@ -328,7 +328,7 @@ def test_whatever_a_header_claims_it_is_taken_whole_or_refused(entries):
     assert sum(found.array(name).nbytes for name in found.entries) == 8
 
 
-def test_a_training_file_is_held_to_what_is_expected_and_to_finite_numbers(tmp_path):
+def test_a_training_file_with_other_tensors_or_numbers_is_refused(tmp_path):
     path = tmp_path / "training.safetensors"
     write_training(path, TrainingFile({"a": np.ones(2, np.float32), "b": np.array([np.nan])}, {"step": 1}))
     file = read_training(path)

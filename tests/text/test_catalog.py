@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkey
     assert [p.name for p in path.parent.iterdir()] == ["mine.txt"]
 
 
-def test_files_are_joined_once_each_in_an_order_that_names_and_places_do_not_change(tmp_path):
+def test_files_are_joined_once_each_in_an_order_of_their_content(tmp_path):
     contents = [f"int number_{i};\n" for i in range(20)]
     forward = [tmp_path / f"{i}.h" for i in range(20)]
     renamed = [tmp_path / f"z{19 - i}.h" for i in range(20)]

@@ -124,7 +124,7 @@ def test_a_name_that_could_command_a_terminal_is_shown_inert(tmp_path):
     assert "\x1b" not in str(error.value)
 
 
-def test_files_passed_over_in_a_directory_are_named_and_never_one_named_itself(tmp_path):
+def test_only_files_found_in_a_directory_are_passed_over_and_named(tmp_path):
     for i in range(5):
         (tmp_path / f"{i}.bin").write_bytes(b"\0")
     (tmp_path / "text").write_text("ab")

@@ -23,13 +23,13 @@ def is_well_formed(sequence):
     return True
 
 
-def test_every_sequence_of_one_and_two_bytes_is_judged_as_python_judges_it():
+def test_one_and_two_byte_sequences_are_judged_as_by_python():
     for length in (1, 2):
         for sequence in itertools.product(range(256), repeat=length):
             assert (ends_in(sequence) == utf8.START) == is_well_formed(sequence), bytes(sequence)
 
 
-def test_three_and_four_byte_sequences_at_every_border_are_judged_as_python_judges_them():
+def test_longer_sequences_at_every_border_are_judged_as_by_python():
     leads = [0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5]
     follow = [0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0]
     for length in (2, 3):

@@ -41,7 +41,7 @@ def test_unknown_characters_are_named_in_order_with_their_numbers():
     assert caught.value.position == 2
 
 
-def test_a_character_past_the_table_and_one_in_a_gap_of_it_are_both_unknown():
+def test_characters_past_the_table_and_in_its_gaps_are_unknown():
     vocab = Vocab.of_text("az")
     for char in ("b", "\U0010ffff", "\0"):
         assert char not in vocab

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from charrnn.training.trainer import Trainer
 from tiny_run import make_task, never
 
 from charrnn.errors import DeviceError
@@ -14,7 +15,6 @@ from charrnn.models.native.build import library
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import read_model
 from charrnn.training.device import as_before, place
-from charrnn.training.trainer import Trainer
 
 SETTINGS = ModelSettings(vocab_size=7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-
 from charrnn.inference.engine import NumpyEngine
-from charrnn.inference.scoring import score_ids
 from charrnn.models.char_rnn import CharRNN
 from charrnn.models.recurrence import UNROLLED
+
+from charrnn.inference.scoring import score_ids
 from charrnn.models.settings import ModelSettings
 from charrnn.text.vocab import Vocab
 from charrnn.training.evaluation import evaluate

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-
-from charrnn.errors import InputError, SettingsError
 from charrnn.models.char_rnn import CharRNN
 from charrnn.models.recurrence import UNROLLED
+
+from charrnn.errors import InputError, SettingsError
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile
 from charrnn.text.vocab import Vocab

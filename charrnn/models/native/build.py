@@ -22,7 +22,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-ABI = 5
+ABI = 6
 """The number ``charrnn_abi()`` must give: that of the structures and functions called from Python."""
 
 COMPILE_SECONDS = 60.0

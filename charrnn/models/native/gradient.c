@@ -1,8 +1,8 @@
-/* Gradients of a layer that are sums over all steps and streams of a window. See recurrence.h. */
+#include "gradient.h"
+
 #include <stdlib.h>
 
 #include "product.h"
-#include "recurrence.h"
 #include "team.h"
 
 /* ---- the input table and the bias ---- */
@@ -85,8 +85,8 @@ static int weight_gradient(const Job *job) {
   Outer o = {.job = job, .N = w->T * w->B, .num_stages = job->cell->num_stages};
   o.K = padded_length(job->precision, o.N);
   o.panel_floats = panel_floats(job->precision, o.N);
-  o.factors = recurrence_new_floats(o.num_stages * job->panels * o.panel_floats);
-  o.strips = (uint16_t *)recurrence_new_floats(w->num_threads * STRIP * (o.K / 2));
+  o.factors = new_floats(o.num_stages * job->panels * o.panel_floats);
+  o.strips = (uint16_t *)new_floats(w->num_threads * STRIP * (o.K / 2));
   int status = o.factors && o.strips ? OK : NO_MEMORY;
   if (status == OK) {
     team_run(pack_factors_part, &o, o.num_stages * job->panels, w->num_threads);
@@ -97,7 +97,7 @@ static int weight_gradient(const Job *job) {
   return status;
 }
 
-int recurrence_sum_gradients(Job *job) {
+int sum_gradients(Job *job) {
   const Window *w = job->w;
   if (w->grad_table || w->grad_bias) team_run(sum_columns_part, job, w->num_threads, w->num_threads);
   return job->precision == FLOAT32 ? OK : weight_gradient(job);

@@ -7,7 +7,7 @@ from charrnn.models.native.build import library, unavailable_reason
 
 
 class CellFacts(ctypes.Structure):
-    """Mirrors ``CellFacts`` in recurrence.h.
+    """Mirrors ``CellFacts`` in window.h.
 
     Attributes:
         num_gates: blocks of H rows of weight_hh.

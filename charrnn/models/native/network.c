@@ -1,13 +1,14 @@
 /* A whole network at work: ids and a state in; logits, scores or drawn symbols and a state out.
  *
- * Legend: T steps, B streams, H units, G gates, V symbols, L layers, S saved blocks.
+ * Legend: T steps, B streams, E embedding size, H units, G gates, V symbols, L layers, S saved blocks.
  *
  * Each thread takes some of the streams through all steps. Where the symbols are known beforehand, some steps are
  * taken together layer by layer, so that the products that do not wait for the step before them (the input's share of
  * the upper layers' gates, the logits) read their weights once for many rows.
  *
- * Memory in floats, H' and V' and (G*H)' rounded up to whole panels: a network holds V*G*H + L*G*H*H' +
- * (L-1)*H*(G*H)' + H*V' and its biases; a call takes about CHUNK_ROWS * (H + (G*H)') + MAX_ROWS * V' a thread.
+ * Memory in floats, H' and V' and (G*H)' rounded up to whole panels: a network holds L*G*H*H' + (L-1)*H*(G*H)' +
+ * E*(G*H)' + H*V' and its biases, beside the caller's V*E or V*G*H; a call takes about CHUNK_ROWS * (H + E + (G*H)') +
+ * MAX_ROWS * V' per thread.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -23,11 +24,12 @@ enum { BAD_LOGITS = 4 };
 
 /* Mirrors `_Weights` in network.py. Biases may be NULL. */
 typedef struct {
-  int64_t cell, L, H, V;
-  const float *table;            /* (V, G*H): what each symbol adds to the gates of layer 0 */
-  const float *const *weight_ih; /* L pointers to (G*H, H), the first unused */
+  int64_t cell, L, H, V, E;
+  const float *symbols;          /* (V, E) embedding; with E 0 (V, G*H): what each symbol adds to the gates of layer 0.
+                                    The caller keeps it while the network lives. */
+  const float *const *weight_ih; /* L pointers to (G*H, H); the first to (G*H, E), with E 0 unused */
   const float *const *weight_hh; /* L pointers to (G*H, H) */
-  const float *const *bias_ih;   /* L pointers to (G*H,), the first unused */
+  const float *const *bias_ih;   /* L pointers to (G*H,); the first unused with E 0 */
   const float *const *bias_hh;   /* L pointers to (G*H,) */
   const float *weight_out;       /* (V, H) */
   const float *bias_out;         /* (V,) */
@@ -68,9 +70,9 @@ typedef struct {
 } Layer;
 
 typedef struct {
-  long cell_number, L, H, V;
+  long cell_number, L, H, V, E;
   const Cell *cell;
-  float *table;
+  const float *symbols; /* the caller's */
   Layer *layers;
   Linear output;
 } Network;
@@ -80,8 +82,8 @@ typedef struct {
 static int linear_pack(Linear *linear, const float *weight, const float *bias, long columns, long K, float outside) {
   *linear = (Linear){.K = K, .columns = columns, .panels = ceil_div(columns, PANEL)};
   linear->padded = linear->panels * PANEL;
-  linear->packed = recurrence_new_floats(linear->padded * K);
-  linear->bias = recurrence_new_floats(linear->padded);
+  linear->packed = new_floats(linear->padded * K);
+  linear->bias = new_floats(linear->padded);
   if (!linear->packed || !linear->bias) return 0;
   for (long p = 0; p < linear->panels; p++)
     pack_transposed(FLOAT32, linear->packed + p * K * PANEL, weight + p * PANEL * K, K, columns - p * PANEL, K);
@@ -103,7 +105,6 @@ void charrnn_network_free(void *handle) {
     free(network->layers[l].bias);
   }
   free(network->layers);
-  free(network->table);
   free(network->output.packed);
   free(network->output.bias);
   free(network);
@@ -114,14 +115,13 @@ static int network_pack(Network *network, const Weights *w) {
   Job job = recurrence_job(&window);
   network->cell = job.cell;
   network->layers = calloc((size_t)w->L, sizeof(Layer));
-  network->table = recurrence_new_floats(w->V * job.G * w->H);
-  if (!network->layers || !network->table) return 0;
-  memcpy(network->table, w->table, (size_t)(w->V * job.G * w->H) * sizeof(float));
+  if (!network->layers) return 0;
   for (long l = 0; l < w->L; l++) {
     Layer *layer = &network->layers[l];
-    if (l > 0 && !linear_pack(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, w->H, 0.0f)) return 0;
-    job.packed = layer->packed = recurrence_new_floats(job.panels * job.G * job.panel_floats);
-    job.bias = layer->bias = recurrence_new_floats(job.G * job.padded);
+    long width = l > 0 ? w->H : w->E;
+    if (width > 0 && !linear_pack(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, width, 0.0f)) return 0;
+    job.packed = layer->packed = new_floats(job.panels * job.G * job.panel_floats);
+    job.bias = layer->bias = new_floats(job.G * job.padded);
     if (!layer->packed || !layer->bias) return 0;
     window.weight_hh = w->weight_hh[l];
     window.bias_hh = w->bias_hh[l];
@@ -135,7 +135,7 @@ static int network_pack(Network *network, const Weights *w) {
 void *charrnn_network_new(const Weights *w) {
   Network *network = calloc(1, sizeof(Network));
   if (!network) return NULL;
-  *network = (Network){.cell_number = w->cell, .L = w->L, .H = w->H, .V = w->V};
+  *network = (Network){.cell_number = w->cell, .L = w->L, .H = w->H, .V = w->V, .E = w->E, .symbols = w->symbols};
   if (network_pack(network, w)) return network;
   charrnn_network_free(network);
   return NULL;
@@ -162,6 +162,7 @@ typedef struct {
   long first, n, most_steps;
   int64_t *ids;          /* (most_steps, n) */
   float *hidden, *cells; /* (most_steps + 1, n, H) */
+  float *embedded;       /* (most_steps, n, E) */
   float *x;              /* (most_steps, n, (G*H)') */
   float *saved;          /* (n, S*H) */
   float *logits;         /* (MAX_ROWS, V') */
@@ -173,26 +174,38 @@ static long part_allocate(Part *part) {
   const Network *network = part->network;
   long H = network->H, rows = part->most_steps * part->n;
   part->ids = malloc((size_t)rows * sizeof(int64_t));
-  part->hidden = recurrence_new_floats((rows + part->n) * H);
-  part->cells = recurrence_new_floats(network->cell->has_cell ? (rows + part->n) * H : 1);
-  part->x = recurrence_new_floats(network->L > 1 ? rows * network->layers[1].input.padded : 1);
-  part->saved = recurrence_new_floats(part->n * network->cell->num_saved * H);
-  part->logits = recurrence_new_floats(MAX_ROWS * network->output.padded);
+  part->hidden = new_floats((rows + part->n) * H);
+  part->cells = new_floats(network->cell->has_cell ? (rows + part->n) * H : 1);
+  part->embedded = new_floats(rows * network->E);
+  /* All layers have as many rows of gates; without an embedding the first has no product to make. */
+  part->x = new_floats(rows * network->layers[network->L - 1].input.padded);
+  part->saved = new_floats(part->n * network->cell->num_saved * H);
+  part->logits = new_floats(MAX_ROWS * network->output.padded);
   part->weights = malloc((size_t)network->V * sizeof(double));
   part->ranked = malloc((size_t)network->V * sizeof(int64_t));
-  return part->ids && part->hidden && part->cells && part->x && part->saved && part->logits && part->weights &&
-         part->ranked;
+  return part->ids && part->hidden && part->cells && part->embedded && part->x && part->saved && part->logits &&
+         part->weights && part->ranked;
 }
 
 static void part_free(Part *part) {
   free(part->ids);
   free(part->hidden);
   free(part->cells);
+  free(part->embedded);
   free(part->x);
   free(part->saved);
   free(part->logits);
   free(part->weights);
   free(part->ranked);
+}
+
+/* The embeddings of part->ids, one row per symbol. */
+static const float *embed(Part *part, long rows) {
+  const Network *network = part->network;
+  long E = network->E;
+  for (long r = 0; r < rows; r++)
+    memcpy(part->embedded + r * E, network->symbols + part->ids[r] * E, (size_t)E * sizeof(float));
+  return part->embedded;
 }
 
 /* Takes the streams `steps` further, reading part->ids; the top layer's outputs are then in part->hidden[1:]. */
@@ -205,11 +218,13 @@ static void advance(Part *part, long steps) {
     const Layer *layer = &network->layers[l];
     long at = (l * run->B + part->first) * H;
     Window window = layer_window(network, steps, part->n);
-    if (l == 0) {
-      window.x = network->table;
+    if (l == 0 && network->E == 0) {
+      window.x = network->symbols;
       window.ids = part->ids;
     } else {
-      linear_run(&layer->input, part->x, part->hidden + nH, H, steps * part->n);
+      const float *below = part->hidden + nH;
+      if (l == 0) below = embed(part, steps * part->n);
+      linear_run(&layer->input, part->x, below, l == 0 ? network->E : H, steps * part->n);
       window.x = part->x;
     }
     window.hidden = part->hidden;
@@ -220,7 +235,7 @@ static void advance(Part *part, long steps) {
     job.packed = layer->packed;
     job.bias = layer->bias;
     job.saved = part->saved;
-    if (l > 0) job.x_stride = layer->input.padded;
+    if (window.x == part->x) job.x_stride = layer->input.padded;
     recurrence_forward_part(&job, 0);
     memcpy(run->hidden + at, part->hidden + steps * nH, state_bytes);
     if (network->cell->has_cell) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
@@ -244,7 +259,7 @@ static double nats_of(const float *logits, long padded, int64_t target) {
     for (int i = 0; i < LANES; i++) sums[i] += (double)e[i];
   }
   for (int i = 0; i < LANES; i++) sum += sums[i];
-  return log(sum) + (double)most - (double)logits[target];
+  return log(sum) + ((double)most - (double)logits[target]);
 }
 
 /* ---- drawing ---- */

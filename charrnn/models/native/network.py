@@ -28,8 +28,8 @@ class _Weights(ctypes.Structure):
     """Mirrors ``Weights`` in network.c."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("cell", "L", "H", "V")),
-        ("table", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("cell", "L", "H", "V", "E")),
+        ("symbols", ctypes.c_void_p),
         *((name, ctypes.c_void_p) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
         *((name, ctypes.c_void_p) for name in ("weight_out", "bias_out")),
     ]
@@ -73,7 +73,7 @@ class NativeNetwork(Predictor):
         self.settings = settings
         self._num_threads = max(1, num_threads)
         self._calls = library_functions()
-        self._handle = _pack(self._calls, settings, weights)
+        self._symbols, self._handle = _pack(self._calls, settings, weights)  # the one refers to the other
         free = self._calls.charrnn_network_free
         weakref.finalize(self, free, ctypes.c_void_p(self._handle))
 
@@ -162,14 +162,18 @@ def _ids(ids: Array) -> Array:
     return np.ascontiguousarray(ids, np.int64)
 
 
-def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Array]) -> int:
+def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Array]) -> tuple[Array, int]:
+    """What symbols feed in, which must live as long as the network, and the network's address."""
     w: dict[str, Array] = {}
     for name, shape in settings.parameter_shapes().items():
         w[name] = np.ascontiguousarray(weights[name], np.float32)
         if w[name].shape != shape:
             raise InputError(f"{name} is {w[name].shape}; it must be {shape}")
-    table = input_table(w["layers.0.weight_ih"], w.get("layers.0.bias_ih"), w.get("embedding.weight"))
-    table = np.ascontiguousarray(table, np.float32)
+    if settings.folds_input:
+        symbols = input_table(w["layers.0.weight_ih"], w.get("layers.0.bias_ih"), w.get("embedding.weight"))
+    else:
+        symbols = w["embedding.weight"]
+    symbols = np.ascontiguousarray(symbols, np.float32)
 
     def pointers(kind: str) -> ctypes.Array[ctypes.c_void_p]:
         arrays = [w.get(f"layers.{layer}.{kind}") for layer in range(settings.num_layers)]
@@ -184,7 +188,8 @@ def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Arr
         L=settings.num_layers,
         H=settings.hidden_size,
         V=settings.vocab_size,
-        table=table.ctypes.data,
+        E=0 if settings.folds_input else settings.embedding_size,
+        symbols=symbols.ctypes.data,
         weight_out=w["output.weight"].ctypes.data,
         bias_out=None if bias_out is None else bias_out.ctypes.data,
         **{kind: ctypes.addressof(array) for kind, array in lists.items()},
@@ -193,4 +198,4 @@ def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Arr
     handle = calls.charrnn_network_new(ctypes.byref(given))
     if handle is None:
         raise MemoryError("the network does not fit into memory")
-    return int(handle)
+    return symbols, int(handle)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "cells.h"
+#include "gradient.h"
 #include "product.h"
 #include "team.h"
 
@@ -267,12 +268,6 @@ static void backward_part(void *data, long part) {
 
 /* ---- a call ---- */
 
-float *recurrence_new_floats(long count) {
-  void *room = NULL;
-  if (posix_memalign(&room, 64, (size_t)(count > 0 ? count : 1) * sizeof(float)) != 0) return NULL;
-  return room;
-}
-
 /* Whether this library can make products of bfloat16: 0 no, 1 by vectors, 2 by tiles. */
 int charrnn_bf16(void) { return bfloat16_support(); }
 
@@ -318,8 +313,8 @@ static void divide_work(Job *job, long cache_room) {
 static int allocate_shared(Job *job) {
   int rounds = job->precision != FLOAT32;
   long num_counters = job->num_parts + job->stream_parts;
-  job->rounded = rounds ? (uint16_t *)recurrence_new_floats(job->w->B * job->G * job->K) : NULL;
-  job->begun = (Counter *)recurrence_new_floats(num_counters * (long)(sizeof(Counter) / sizeof(float)));
+  job->rounded = rounds ? (uint16_t *)new_floats(job->w->B * job->G * job->K) : NULL;
+  job->begun = (Counter *)new_floats(num_counters * (long)(sizeof(Counter) / sizeof(float)));
   if (!job->begun || (rounds && !job->rounded)) return 0;
   for (long i = 0; i < num_counters; i++) atomic_init(&job->begun[i].value, 0);
   job->ended = job->begun + job->num_parts;
@@ -359,10 +354,10 @@ int charrnn_forward(const Window *w) {
   Job job = recurrence_job(w);
   long saved_floats = w->B * job.cell->num_saved * w->H;
   divide_work(&job, cache_bytes() / 2);
-  job.saved = w->saved ? w->saved : recurrence_new_floats(saved_floats);
+  job.saved = w->saved ? w->saved : new_floats(saved_floats);
   job.saved_step = w->saved ? saved_floats : 0;
-  job.packed = recurrence_new_floats(job.panels * job.G * job.panel_floats);
-  job.bias = recurrence_new_floats(job.G * job.padded);
+  job.packed = new_floats(job.panels * job.G * job.panel_floats);
+  job.bias = new_floats(job.G * job.padded);
   int status = allocate_shared(&job) && job.saved && job.packed && job.bias ? OK : NO_MEMORY;
   if (status == OK) {
     round_for_next_stage(&job, -1, 0, (int)w->B, w->hidden, w->H, 0, (PanelRange){0, job.panels});
@@ -382,8 +377,8 @@ int charrnn_backward(const Window *w) {
   divide_work(&job, cache_bytes()); /* more to read from the others than forward: it pays later */
   job.saved = w->saved;
   job.saved_step = w->B * job.cell->num_saved * w->H;
-  job.packed = recurrence_new_floats(job.panels * job.G * job.panel_floats);
-  job.grad_state = recurrence_new_floats(2 * w->B * job.padded);
+  job.packed = new_floats(job.panels * job.G * job.panel_floats);
+  job.grad_state = new_floats(2 * w->B * job.padded);
   job.grad_factors = job.grad_state + w->B * job.padded;
   int status = allocate_shared(&job) && job.packed && job.grad_state ? OK : NO_MEMORY;
   if (status == OK) {
@@ -394,7 +389,7 @@ int charrnn_backward(const Window *w) {
     team_run(backward_part, &job, job.num_parts, job.num_parts);
     for (long b = 0; b < w->B; b++)
       memcpy(w->grad_hidden + b * w->H, job.grad_state + b * job.padded, (size_t)w->H * sizeof(float));
-    status = recurrence_sum_gradients(&job);
+    status = sum_gradients(&job);
   }
   free_shared(&job);
   free(job.grad_state);
@@ -403,4 +398,4 @@ int charrnn_backward(const Window *w) {
 }
 
 /* Raised whenever a structure or function that Python calls changes. */
-int charrnn_abi(void) { return 5; }
+int charrnn_abi(void) { return 6; }

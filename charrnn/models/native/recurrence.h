@@ -2,59 +2,7 @@
 #ifndef CHARRNN_RECURRENCE_H
 #define CHARRNN_RECURRENCE_H
 
-#include <stdint.h>
-
-#include "cell.h"
-#include "product.h"
-#include "team.h"
-
-enum { OK, NO_MEMORY, BAD_ID, NO_BF16 };
-
-/* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
-typedef struct {
-  int64_t cell, T, B, H, V, num_threads, precision; /* cell: the number that charrnn_cell gives */
-  const float *x;            /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row per symbol */
-  const int64_t *ids;        /* (T, B) or NULL */
-  const float *weight_hh;    /* (G*H, H) */
-  const float *bias_hh;      /* (G*H,) or NULL */
-  float *hidden;             /* (T+1, B, H): [0] is the state before the window, given */
-  float *cells;              /* (T+1, B, H): likewise, for a cell that has a cell state */
-  float *saved;              /* (T, B, S*H) for the backward pass, or NULL */
-  const float *grad_outputs; /* (T, B, H) */
-  float *grad_hidden;        /* (B, H): in, of the last state; out, of the first */
-  float *grad_cells;         /* (B, H): likewise, for a cell that has a cell state */
-  float *grad_x;             /* (T, B, G*H) */
-  float *grad_new;           /* (T, B, H): for a cell whose has_grad_new is set */
-  float *grad_table;         /* (V, G*H) or NULL: added to */
-  float *grad_bias;          /* (G*H,) or NULL: added to */
-  float *grad_weight;        /* (G*H, H), written with bfloat16 products only: float32 is the caller's one product */
-} Window;
-
-/* Mirrors `CellFacts` in kernel.py: see Cell. */
-typedef struct {
-  int64_t num_gates, num_saved, has_cell, has_grad_new;
-  int64_t new_factors; /* the saved block that the last gate's weights multiply; -1: the state */
-} CellFacts;
-
-typedef struct {
-  const Window *w;
-  const Cell *cell;
-  long G, panels, padded;                   /* gates; panels of units; units in them */
-  long stream_parts, unit_parts, num_parts; /* a part: some streams, some units; num_parts their product */
-  Precision precision;
-  long K;              /* H, padded as the precision has it */
-  long panel_floats;   /* of one gate in one packed panel */
-  float *packed;       /* (panels, G, panel_floats) */
-  uint16_t *rounded;   /* (2, B, G*K): factors of even and odd stages, where they are rounded */
-  Counter *begun;      /* (num_parts,) stages begun */
-  Counter *ended;      /* (stream_parts,) stages ended, summed over the parts of these streams */
-  float *bias;         /* (G, padded) */
-  long x_stride;       /* floats from one row of the input's share to the next: G*H, or more */
-  float *saved;        /* Window.saved, or room for one step */
-  long saved_step;     /* floats from one step's saved values to the next's: B*S*H, or 0 */
-  float *grad_state;   /* (B, padded): carried from step to step */
-  float *grad_factors; /* (B, padded): of the second stage's, where a step has two */
-} Job;
+#include "window.h"
 
 /* The shape of the work, its pointers still to be filled in. */
 Job recurrence_job(const Window *w);
@@ -64,12 +12,5 @@ void recurrence_pack(void *job, long panel);
 
 /* Runs one part of the streams through the window: fills hidden and cells, and saved. */
 void recurrence_forward_part(void *job, long part);
-
-/* Gradients that are sums over all steps and streams, from grad_x and grad_new: table, bias and, with rounded
- * products, W_hh. OK or NO_MEMORY. */
-int recurrence_sum_gradients(Job *job);
-
-/* Floats at an address that suits vectors; NULL where there is no memory. */
-float *recurrence_new_floats(long count);
 
 #endif

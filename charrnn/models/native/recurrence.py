@@ -26,7 +26,7 @@ _NO_MEMORY, _BAD_ID, _NO_BF16 = 1, 2, 3
 
 
 class _Window(ctypes.Structure):
-    """Mirrors ``Window`` in recurrence.h."""
+    """Mirrors ``Window`` in window.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("cell", "T", "B", "H", "V", "num_threads", "precision")),

@@ -7,6 +7,7 @@
 #define CHARRNN_VECTOR_H
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__AVX512F__)
@@ -36,6 +37,13 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 typedef int32_t mask __attribute__((vector_size(4 * LANES)));
 typedef float loose_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* Floats at an address that suits vectors; NULL where there is no memory. */
+static inline float *new_floats(long count) {
+  void *room = NULL;
+  if (posix_memalign(&room, 64, (size_t)(count > 0 ? count : 1) * sizeof(float)) != 0) return NULL;
+  return room;
+}
 
 INLINE vec splat(float value) { return value - (vec){0}; }
 INLINE vec load(const float *from) { return *(const loose_vec *)from; }

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError, LockedError, OutputError, SettingsError
-from charrnn.storage.run_lock import RunLock, checked_name, is_taken
+from charrnn.storage.run_directory import RunLock, checked_name, is_taken, name_of_text, new_run
 
 HOLD = """
 import pathlib, sys
-from charrnn.storage.run_lock import RunLock
+from charrnn.storage.run_directory import RunLock
 with RunLock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -79,7 +79,7 @@ def test_a_directory_with_anything_visible_in_it_is_taken(tmp_path):
     assert is_taken(tmp_path / "notes")
 
 
-def test_a_lock_that_is_a_link_does_not_touch_what_it_leads_to(tmp_path):
+def test_a_lock_that_is_a_link_leaves_its_target_alone(tmp_path):
     (tmp_path / "precious").write_text("precious")
     run = tmp_path / "run"
     run.mkdir()
@@ -105,7 +105,77 @@ def test_a_holder_that_is_no_name_is_not_shown(tmp_path):
             pass
 
 
-def test_a_name_too_long_for_any_directory_is_no_run_and_not_taken():
+def test_a_name_too_long_for_a_directory_is_no_run():
     with pytest.raises(InputError, match="no run"), RunLock(Path("x" * 300)):
         pass
     assert not is_taken(Path("x" * 300))
+
+
+def test_a_name_that_was_not_chosen_gives_way_to_runs_and_to_processes(tmp_path):
+    (tmp_path / "play").mkdir()
+    (tmp_path / "play" / "model.safetensors").touch()
+    with new_run(tmp_path, "play", is_chosen=False) as second, new_run(tmp_path, "play", is_chosen=False) as third:
+        assert (second.name, third.name) == ("play-2", "play-3")
+    with pytest.raises(OutputError, match="already holds a run"), new_run(tmp_path, "play", is_chosen=True):
+        pass
+
+
+def test_a_chosen_name_that_a_process_uses_is_refused(tmp_path):
+    with (
+        new_run(tmp_path, "play", is_chosen=True),
+        pytest.raises(LockedError),
+        new_run(tmp_path, "play", is_chosen=True),
+    ):
+        pass
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
+    out = tmp_path / "new" / "runs"
+    with pytest.raises(InputError), new_run(out, "play", is_chosen=False):
+        raise InputError("no text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_keeps_what_was_there_or_was_written(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(InputError), new_run(tmp_path / "runs", "play", is_chosen=True) as directory:
+        (directory / "metrics.jsonl").touch()
+        raise InputError("no text")
+    assert (tmp_path / "runs" / "play" / "metrics.jsonl").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError), new_run(tmp_path / "empty", "play", is_chosen=True):
+        raise InputError("no text")
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_under_its_name(tmp_path):
+    directory = tmp_path / "play"
+    directory.mkdir()
+    for name in ("metrics.jsonl", "run.toml", ".lock"):
+        (directory / name).touch()
+    with new_run(tmp_path, "play", is_chosen=True) as found:
+        assert found == directory
+    (directory / "training.safetensors").touch()
+    assert is_taken(directory)
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_not_taken_for_one(tmp_path, monkeypatch):
+    import fcntl
+
+    locked = fcntl.flock
+    removed = []
+
+    def remove_first(descriptor, how):
+        if not removed:
+            removed.append((tmp_path / ".lock").unlink())
+        return locked(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with RunLock(tmp_path), pytest.raises(LockedError), RunLock(tmp_path):
+        pass
+    assert (tmp_path / ".lock").exists()
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_the_name_made_of_any_texts_name_can_name_a_run(text):
+    assert checked_name(name_of_text(text.replace("\0", "x")))

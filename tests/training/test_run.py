@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from charrnn.models.char_rnn import CharRNN
 from tiny_run import StopAfter, make_task, make_trainer, never
 
 from charrnn.errors import DivergedError, OutputError
-from charrnn.models.char_rnn import CharRNN
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model
 from charrnn.training import event, trainer

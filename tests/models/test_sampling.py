@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import InputError, SettingsError
-from charrnn.inference.sampling import SamplingSettings, choose, probabilities
+from charrnn.errors import InputError
+from charrnn.models.sampling import choose, probabilities
+from charrnn.models.settings import SamplingSettings
 
 NO_DRAW = np.array([0.5])
 
@@ -102,8 +103,7 @@ def test_min_p_drops_what_is_less_than_its_share_of_the_best():
 
 
 def test_each_part_narrows_what_the_parts_before_it_left():
-    # top-k leaves 0.4 and 0.3 and 0.2, of which 0.8 is reached by the first two only after renormalising: 7/9
-    # < 0.8.
+    # top-k leaves 0.4, 0.3 and 0.2; renormalised, the first two reach 7/9, which is less than 0.8.
     kept = normalised(logits_of(0.4, 0.3, 0.2, 0.1), top_k=3, top_p=0.8) > 0
     np.testing.assert_array_equal(kept, [True, True, True, False])
     kept = normalised(logits_of(0.4, 0.3, 0.2, 0.1), top_k=3, top_p=0.75) > 0
@@ -137,26 +137,3 @@ def test_only_allowed_symbols_are_ever_drawn(logits, uniform, temperature, top_k
 def test_logits_that_are_not_finite_are_refused(bad, temperature):
     with pytest.raises(InputError, match="not finite"):
         choose(np.array([[0.0, bad]]), NO_DRAW, sampling=SamplingSettings(temperature=temperature))
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "told"),
-    [
-        ("temperature", -0.1, "0 to 100"),
-        ("temperature", math.nan, "0 to 100"),
-        ("temperature", math.inf, "0 to 100"),
-        ("temperature", "1", "0 to 100"),
-        ("top_k", -1, "0 .off. to"),
-        ("top_k", 2.0, "whole number"),
-        ("top_k", True, "whole number"),
-        ("top_p", 0.0, "above 0"),
-        ("top_p", 1.01, "0 to 1"),
-        ("min_p", -0.01, "0 to 1"),
-        ("min_p", 1.5, "0 to 1"),
-    ],
-)
-def test_values_out_of_range_are_refused_with_the_range(name, value, told):
-    with pytest.raises(SettingsError, match=told) as caught:
-        SamplingSettings(**{name: value})
-    assert name in str(caught.value)
-    assert repr(value) in str(caught.value)

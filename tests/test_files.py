@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from charrnn.errors import OutputError
-from charrnn.storage.atomic import probe_writable, remove_stale, write_atomically
+from charrnn.files import probe_writable, remove_stale, write_atomically
 
 CALLS = ("open", "write", "fsync", "replace", "close")
 
@@ -42,7 +42,7 @@ def test_data_is_synced_before_it_is_renamed_and_the_directory_after(tmp_path, c
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
-def test_whichever_call_fails_old_or_new_is_whole_and_nothing_is_left_beside(tmp_path, calls, error):
+def test_whichever_call_fails_old_or_new_stands_whole_and_alone(tmp_path, calls, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     calls.error = error
