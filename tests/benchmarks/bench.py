@@ -175,8 +175,6 @@ def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
 def _gradient_difference(cell: str, size: int) -> float:
     """The largest difference of any gradient, as a share of its tensor's largest element."""
     import torch
-    from charrnn.models.char_rnn import CharRNN
-    from charrnn.models.recurrence import Backend
     from peer import PlainModel
     from torch.nn import functional as F
 
