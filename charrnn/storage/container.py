@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from charrnn.errors import InputError, OutputError
+from charrnn.storage.upgrade import VERSION
 
-VERSION = 2
 _VERSIONS = [str(number) for number in range(1, VERSION + 1)]
 MAX_HEADER_BYTES = 16 << 20
 MAX_FILE_BYTES = 64 << 30
