@@ -16,7 +16,7 @@ _TABLE_FLOATS = 1 << 23  # of a table that is kept whatever its weights take: 32
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(Settings):
-    """Everything that fixes a model's function but its weights.
+    """Everything that fixes a model's function, except its weights.
 
     Attributes:
         vocab_size: V, number of symbols.
