@@ -78,7 +78,7 @@ class TrainingSettings(Settings):
     )
     restart: float = setting(
         0.05,
-        help="Share of windows at which a stream begins anew from the zero state.",
+        help="Share of windows at which a stream begins again from the zero state.",
         low=0,
         high=1,
         panel=_PANEL,
