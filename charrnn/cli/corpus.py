@@ -36,7 +36,7 @@ def corpus(
 
     if clean:
         if names or force:
-            raise SettingsError("--clean goes alone: leave out names and --force")
+            raise SettingsError("--clean takes no names and no --force: leave them out")
         _clean()
         return
     if force and not names:

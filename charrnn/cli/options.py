@@ -19,7 +19,7 @@ _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the settings of some groups as options, and as arguments those that go by position.
 
-    The command is called with those alone that the user gave, by their names, beside its own parameters.
+    The command is called with only those that the user gave, by their names, and with its own parameters.
 
     Args:
         groups: the settings, in the order in which the help lists them.

@@ -53,7 +53,7 @@ class WritingSettings(Settings):
             SettingsError: one is.
         """
         if self.raw and self.json:
-            raise SettingsError("--raw goes without --json, whose own escapes keep control characters; leave one out")
+            raise SettingsError("--raw has no effect with --json, whose escapes keep control characters; leave one out")
 
 
 @with_settings(GenerationSettings, WritingSettings)
@@ -66,7 +66,7 @@ def sample(
 ) -> None:
     """Write new text with a model.
 
-    Text appears as it is made. Several samples come one after the other, each under a line of its own.
+    Text appears as it is made. Several samples come one after the other, each after a line with its number.
 
     \b
     Examples:

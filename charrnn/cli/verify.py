@@ -24,8 +24,8 @@ def verify(
     """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
-    is finite, and model and training state are of one run. A torn last line of the history is no damage: the next run
-    drops it.
+    is finite, and model and training state are of one run. An incomplete last line of the history is not damage: the
+    next run removes it.
 
     \b
     Examples:
