@@ -75,7 +75,7 @@ def raise_for_stdout(error: OSError) -> NoReturn:
 
 
 def say(message: str) -> None:
-    """A line on standard error; a reader that has gone away, or a full disk, is no reason to end anything."""
+    """A line on standard error; nothing ends because its reader has gone away or the disk is full."""
     if sys.stderr is None or sys.stderr.closed:
         return
     try:

@@ -76,7 +76,7 @@ class Container:
     _data: memoryview
 
     def array(self, name: str) -> NDArray[Any]:
-        """A tensor, read-only: a view of the file's bytes where they lie as this processor wants them."""
+        """A tensor, read-only: a view of the file's bytes where this processor can use them in place."""
         entry = self.entries[name]
         raw = np.frombuffer(self._data[entry.begin : entry.end], np.dtype(entry.dtype).newbyteorder("<"))
         return np.require(raw.astype(entry.dtype, copy=False), requirements="A").reshape(entry.shape)
@@ -369,6 +369,6 @@ def _ordered(data: bytes) -> bytes:
 
 
 def _digest_position(data: bytearray) -> int:
-    """Where the digest's zeros stand: at the metadata's key, which no quoted text can imitate."""
+    """The position of the digest's zeros: at the metadata's key, which no quoted text can imitate."""
     mark = f'"digest":"{_NO_DIGEST}"'.encode()
     return data.index(mark) + len(b'"digest":"')

@@ -24,7 +24,7 @@ _HOLDER = re.compile(rb"process \d{1,10} on [\x21-\x7e]{1,100}")
 class RunLock:
     """Holds a run's directory against other processes, as a context manager.
 
-    The system frees the lock when its holder ends in whatever way, so it is never stale. (On a platform without
+    The system frees the lock when its holder ends, however it ends, so the lock is never stale. (On a platform without
     ``fcntl`` there is no lock.)
 
     Args:

@@ -61,7 +61,7 @@ def _model_1_to_2(facts: Facts) -> Facts:
 
 
 def _training_1_to_2(facts: Facts) -> Facts:
-    """The same, and what is known of the text stands apart from where it lies."""
+    """The same; and what is known of the text is kept apart from its path."""
     model, noise = _split_shape(facts["model"])
     corpus = dict(facts["corpus"])
     source = corpus.pop("source")

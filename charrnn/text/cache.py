@@ -1,7 +1,7 @@
 """Encoded texts on disk: kept by content, checked before use, bounded.
 
-A file holds ids as they lie in memory and then the SHA-256 of these bytes. What does not match is made anew: a cache
-may save work, never change a result.
+A file holds ids as they lie in memory and then the SHA-256 of these bytes. What does not match is made again: a
+cache may save work, never change a result.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Those of source code are gathered from what is installed here, so they need no network and differ a little from
 machine to machine. Only files of printable ASCII, tabs and newlines are taken, which keeps the vocabulary near a
-hundred symbols; the same content is taken once. Files stand in the order of their SHA-256, an order that is
+hundred symbols; the same content is taken once. Files are in the order of their SHA-256, an order that is
 arbitrary yet repeatable: the tenth held out at the end is then like the rest, and a size limit takes a fair sample.
 """
 
@@ -74,7 +74,7 @@ def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
     Args:
         name: one of ``CATALOG``.
         directory: where corpora are kept; made if missing.
-        force: make the file anew, though one is there.
+        force: make the file again, even if one is there.
 
     Raises:
         SettingsError: there is no corpus of that name.
