@@ -7,7 +7,7 @@ from charrnn.training import event
 from charrnn.training.settings import TrainingSettings
 from charrnn.training.world import World
 
-_MARGIN = 0.96  # of the time left that is planned for: machines slow down a little as they warm
+_MARGIN = 0.96  # share of the time left that is planned for: machines slow down a little as they warm
 _NUM_EVALUATIONS = 20
 _EVALUATION_SHARE = 0.05  # of a run given in minutes
 _LEAST_MEASURED = 10  # updates

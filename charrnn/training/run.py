@@ -274,7 +274,7 @@ class Run:
             raise self._diverged("the held-out loss is not finite") from error
 
     def _model_file(self, score: Score) -> ModelFile:
-        # Where the text lies is the run's own business: a model is shared, its maker's paths are not.
+        # A model is shared, so it does not hold the paths of its texts.
         facts = {
             "step": self.step,
             "corpus": self._task.text.to_json(),
