@@ -70,7 +70,7 @@ def _check_run(run: Path) -> list[_Row]:
     def model() -> str:
         found = _model(model_path)
         if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
-            raise InputError("it is of another run than the training state beside it")
+            raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
 
     def history() -> str:

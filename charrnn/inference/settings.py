@@ -41,7 +41,7 @@ class GenerationSettings(SamplingSettings):
     )
     num_samples: int = setting(
         1,
-        help="How many texts, made side by side; text i is the same whatever their number.",
+        help="How many texts, computed side by side; text i does not depend on their number.",
         low=1,
         high=100_000,
     )
@@ -69,8 +69,8 @@ class ScoringSettings(Settings):
         windowed: predictions after which the state begins again; None carries it through.
         by_line: score each line by itself.
         streams: parts of each text that are read side by side; None reads it as one.
-        dynamic: report apart the score of a model that goes on learning.
-        fit_temperature: a text; report apart the score at the softmax temperature that suits it best.
+        dynamic: also report the score of a model that goes on learning.
+        fit_temperature: a text; also report the score at the softmax temperature that suits it best.
         unknown: what becomes of characters that the vocabulary lacks.
         encoding: of the texts.
         json: print one JSON object.
@@ -134,7 +134,7 @@ class ScoringSettings(Settings):
 
     @property
     def protocol(self) -> str:
-        """How the score that is not apart is made, in a word."""
+        """How the model's own score is made, in one word."""
         if self.by_line:
             return "by-line"
         if self.windowed is not None:
