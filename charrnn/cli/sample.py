@@ -33,8 +33,9 @@ class WritingSettings(Settings):
 
     prompt: str = setting(
         "",
-        help="Text to continue, printed first; - reads it from standard input as it is. Without a prompt the text begins "
-        "as a new line does, or, where the vocabulary has no newline, after its first symbol, which is not printed.",
+        help="Text to continue, printed first; - reads it from standard input as it is. Without a prompt the text "
+        "begins as a new line does, or, where the vocabulary has no newline, after its first symbol, which is not "
+        "printed.",
         metavar="TEXT",
         short="-p",
         shown_default="",
