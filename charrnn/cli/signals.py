@@ -48,6 +48,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.exit_code: ExitCode | None = None
         self._saves = False
+        self._num_heard = 0
 
     def __call__(self) -> bool:
         """Whether to stop."""
@@ -73,8 +74,9 @@ class StopRequest:
         code = _EXIT_CODES.get(signal.Signals(number))
         if code is None:
             return
-        if self.exit_code is not None:
-            os._exit(code)
+        self._num_heard += 1
+        if self._num_heard > 1:
+            os._exit(self.exit_code or code)
         self.exit_code = code
         if self._saves:
             say("stopping: the run is saved after this update; a second signal ends it without saving")
@@ -90,6 +92,8 @@ class StopRequest:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions."""
+        if self.exit_code is None:
+            self.exit_code = _EXIT_CODES[signal.Signals(number)]
         if not self._saves:
             raise Stopped(_EXIT_CODES[signal.Signals(number)])
 

@@ -50,7 +50,7 @@ def _is_directory(path: Path) -> bool:
 def _check_run(run: Path) -> list[_Row]:
     from charrnn.storage.metrics import METRICS_NAME
     from charrnn.storage.model_file import MODEL_NAME
-    from charrnn.storage.run_directory import CONFIG_NAME
+    from charrnn.storage.run_directory import CONFIG_NAME, is_in_use
     from charrnn.storage.training_file import TRAINING_NAME
 
     model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
@@ -79,8 +79,12 @@ def _check_run(run: Path) -> list[_Row]:
         num_lines = len(read_metrics(history_path))
         return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
-    rows = [_checked(training_path, training, missing="the run cannot be resumed")]
-    is_evaluated = checkpoint is None or checkpoint.best is not None
+    # A run in training has written some of its files, and will write the others.
+    is_complete = not is_in_use(run)
+    rows = []
+    if training_path.exists() or is_complete:
+        rows.append(_checked(training_path, training, missing="the run cannot be resumed"))
+    is_evaluated = is_complete and (checkpoint is None or checkpoint.best is not None)
     if model_path.exists() or is_evaluated:
         rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
     if history_path.exists() or is_evaluated:

@@ -141,6 +141,23 @@ def new_run(out: Path, name: str, *, is_chosen: bool) -> Iterator[Path]:
         return
 
 
+def is_in_use(directory: Path) -> bool:
+    """Whether a process is training in ``directory`` now, so that its files are still to come."""
+    try:
+        import fcntl
+
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def checked_name(name: str) -> str:
     """``name``, if it can name a run: no path, nothing hidden, nothing that looks like an option.
 

@@ -80,8 +80,9 @@ class TextSettings(Settings):
         return _is_stdin(self.texts) or _is_stdin(self.val)
 
     def resolved(self) -> "TextSettings":
-        """The same with absolute paths, so that another working directory finds the same texts."""
-        return replace(self, texts=_absolute(self.texts), val=_absolute(self.val))
+        """The same with nothing left open: absolute paths, so that another working directory finds the same texts."""
+        fraction = None if self.val else self.held_out_fraction
+        return replace(self, texts=_absolute(self.texts), val=_absolute(self.val), val_fraction=fraction)
 
 
 def is_stdin(name: str) -> bool:

@@ -66,8 +66,9 @@ def as_before(machine: MachineSettings, computed_by: Mapping[str, Any]) -> Machi
     """
     known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     device, precision, threads = machine.device, machine.precision, machine.threads
-    if device == "auto" and known.get(computed_by.get("device", "")):
-        device = computed_by["device"]
+    began_on = computed_by.get("device")
+    if device == "auto" and isinstance(began_on, str) and known.get(began_on):
+        device = began_on
     if precision == "auto" and computed_by.get("precision") == "float32":
         precision = "float32"
     before = computed_by.get("num_threads")

@@ -14,11 +14,11 @@ def test_a_model_is_described_in_words_and_as_json(run_of):
     found = json.loads(invoke("inspect", run_of, "--json")[1])
     assert found["model"] == model.settings.to_json()
     assert found["num_parameters"] == sum(math.prod(facts["shape"]) for facts in found["weights"].values())
-    assert found["held_out"]["nats_per_char"] == model.facts["held_out"]["nats_per_char"]
+    assert found["claims"]["held_out"]["nats_per_char"] == model.facts["held_out"]["nats_per_char"]
     assert found["vocab"]["symbols"] == model.vocab.symbols
     mean = float(model.weights["output.weight"].mean(dtype=np.float64))
     assert found["weights"]["output.weight"]["mean"] == mean
-    assert f"{found['held_out']['nats_per_char']:.6g}" in out
+    assert f"{found['claims']['held_out']['nats_per_char']:.6g}" in out
     assert f"mean {mean:.4f}" in out
 
 

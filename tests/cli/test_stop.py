@@ -6,9 +6,10 @@ from functools import cache
 
 import pytest
 from cells import OPTIONS
-from charrnn.training.stop import stop_on_signals
 from command import end_of, run, start, wait_for
 from tiny_run import files_of
+
+from charrnn.cli.signals import stop_on_signals
 
 SETTINGS = "--hidden-size 8 --batch-size 2 --bptt 5 --dropout 0.1 --steps 300 --eval-every 2 --patience 999 --threads 1"
 
@@ -77,7 +78,7 @@ def test_a_signalled_run_saves_and_resumes_as_if_never_stopped(place, straight, 
 def test_a_hangup_that_nohup_ignores_does_not_stop_a_run():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stop_on_signals() as request:
+        with stop_on_signals() as request, request.saving():
             os.kill(os.getpid(), signal.SIGHUP)
             assert not request()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -102,7 +102,7 @@ def test_a_run_goes_on_when_the_reader_of_its_messages_leaves(tmp_path, text):
 def test_a_run_resumed_with_other_threads_says_what_differs(tmp_path, text):
     more = ["--precision", "float32"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("charrnn.training.stop.StopRequest.__call__", lambda self: True)
+        patch.setattr("charrnn.cli.signals.StopRequest.__call__", lambda self: True)
         assert invoke(*arguments(text, "run", steps=40), *more).code == 0
     code, _, err = invoke("train", "--resume", tmp_path / "runs" / "run", "--threads", "2")
     assert code == 0

@@ -9,11 +9,11 @@ import subprocess
 
 import pytest
 import torch
-from charrnn.training.stop import stop_on_signals
 from command import end_of, run, start, wait_for
 from fault_fs import FaultFS
 from tiny_run import NAMES, check_files, files_of, make_task, make_trainer, never
 
+from charrnn.cli.signals import stop_on_signals
 from charrnn.errors import DeviceError, ExitCode, OutputError
 from charrnn.storage.model_file import read_model
 from charrnn.training import event
@@ -66,7 +66,7 @@ def test_whichever_call_fails_training_goes_on_and_nothing_is_lost(tmp_path, str
 def test_a_signal_in_any_call_of_a_save_stops_after_it(tmp_path, straight):
     for strike_at in range(1, MOST_CALLS):
         directory = tmp_path / str(strike_at)
-        with stop_on_signals() as request:
+        with stop_on_signals() as request, request.saving():
             trainer = make_trainer(make_task(**TASK), directory)
             with FaultFS(strike_at, fault="signal").installed() as fs:
                 events = list(trainer.run(request))

@@ -291,14 +291,16 @@ static int window(int bf16, int cell, long T, long B, long H, long V, int num_th
   return bad;
 }
 
-static int network(int cell, long T, long B, long H, long V, int num_threads) {
+static int network(int cell, long T, long B, long H, long V, int num_threads, int embeds) {
   CellFacts facts;
   charrnn_cell_facts(cell, &facts);
-  long rows = facts.num_gates * H, L = 2;
+  long rows = facts.num_gates * H, L = 2, E = 3;
   float *table = filled(V * rows, 1), *square = filled(rows * H, 0.3f), *bias = filled(rows, 1);
+  float *embedding = filled(V * E, 1), *input = filled(rows * E, 0.3f);
   float *out = filled(V * H, 1), *bias_out = filled(V, 1);
   const float *squares[] = {square, square}, *biases[] = {bias, bias};
-  Weights w = {cell, L, H, V, table, squares, squares, biases, biases, out, bias_out};
+  const float *inputs[] = {input, square};
+  Weights w = {cell, L, H, V, embeds ? E : 0, embeds ? embedding : table, inputs, squares, biases, biases, out, bias_out};
   void *handle = charrnn_network_new(&w);
   Run run = {.network = handle, .T = T, .B = B, .num_threads = num_threads};
   int64_t *ids = numbered(T * B, V), *drawn = malloc((size_t)(T * B) * sizeof(int64_t));
@@ -323,7 +325,7 @@ static int network(int cell, long T, long B, long H, long V, int num_threads) {
   bad = bad || charrnn_network_run(&run);
   for (long i = 0; i < T * B; i++) bad = bad || drawn[i] < 0 || drawn[i] >= V || !(nats[i] >= -1e-6);
   charrnn_network_free(handle);
-  const void *all[] = {table, square, bias, out, bias_out, ids, drawn, nats, uniforms, follows, allowed, marks,
+  const void *all[] = {table, square, bias, embedding, input, out, bias_out, ids, drawn, nats, uniforms, follows, allowed, marks,
                        run.hidden, run.cells, run.logits};
   for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
   return bad;
@@ -337,7 +339,8 @@ int main(void) {
       for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)
         for (int by_id = 0; by_id < 2; by_id++)
           if (window(bf16, cell, z[0], z[1], z[2], z[3], 1 + s, by_id)) return 1;
-      if (network(cell, z[0], z[1], z[2], z[3], 1 + s)) return 2;
+      for (int embeds = 0; embeds < 2; embeds++)
+        if (network(cell, z[0], z[1], z[2], z[3], 1 + s, embeds)) return 2;
     }
   puts("clean");
   return 0;

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from charrnn.storage.atomic import remove_stale
+from charrnn.files import remove_stale
 from fault_fs import FaultFS
 
 from charrnn.errors import OutputError

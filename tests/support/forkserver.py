@@ -25,9 +25,9 @@ def serve(control):
     """Answers requests until the other end of ``control`` is closed; returns in each process that was forked.
 
     A request is a byte on ``control`` that carries the three standard streams and a connection. On the connection
-    comes a line of JSON: ``arguments``, ``cwd``, ``environment`` (all variables) and ``limits``
-    (pairs of a resource and its limit). The answers there are two
-    lines: the new process's id, and how it ended (its exit code, or less than 0 for a signal).
+    comes a line of JSON: ``arguments``, ``cwd``, ``environment`` (all variables) and ``limits`` (pairs of a resource
+    and its limit). The answers there are two lines: the new process's id, and how it ended (its exit code, or less
+    than 0 for a signal).
 
     Returns:
         The standard streams' descriptors, and the request.
@@ -37,7 +37,7 @@ def serve(control):
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    with selectors.DefaultSelector() as selector:
+    with wake, wakened, selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         selector.register(wakened, selectors.EVENT_READ)
         while True:
@@ -55,8 +55,8 @@ def serve(control):
                 request = json.loads(lines.readline())
             process = os.fork()
             if process == 0:
-                signal.set_wakeup_fd(-1)
-                for inherited in (control, wake, wakened, connection, *waiting.values()):
+                signal.set_wakeup_fd(-1)  # what it wrote to is closed here
+                for inherited in (control, connection, *waiting.values()):
                     inherited.close()
                 return streams, request
             for stream in streams:
