@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 DEMO   := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak clean
+.PHONY: help setup demo test check docs bench soak clean
 
 help: ## List these targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ check: $(READY) ## Run linters and type checker alone.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror charrnn/models/native/*.[ch]
+
+docs: $(READY) ## Write docs/reference.md anew from the command line.
+	$(BIN)/python -m charrnn.cli.reference > docs/reference.md
 
 bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
 	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)

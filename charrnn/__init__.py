@@ -24,7 +24,7 @@ def load(path: "str | Path", *, num_threads: int | None = None) -> "LanguageMode
         num_threads: CPU threads for many streams; none: as many as there are cores.
 
     Raises:
-        InputError: there is no such file, or it is no whole model.
+        InputError: there is no such file, or it is not a whole model.
     """
     from charrnn.inference.language_model import load as load_model
 

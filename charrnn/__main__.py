@@ -5,17 +5,17 @@ import os
 
 def main() -> None:
     """Runs the command line."""
-    rest_threads()
+    let_idle_threads_sleep()
     from charrnn.cli.app import main as run
 
     run()
 
 
-def rest_threads() -> None:
-    """Lets idle OpenMP threads spin some 0.1 ms between operators, then sleep; called before torch is loaded.
+def let_idle_threads_sleep() -> None:
+    """Makes idle OpenMP threads spin for about 0.1 ms between operators, then sleep; call it before torch is loaded.
 
-    Endless spinning is twice as fast for small models on a quiet machine and up to ten times slower on a busy one;
-    sleeping at once is slow on a quiet one. A policy the user set stays.
+    Threads that spin without end are twice as fast for small models on an idle machine, and up to ten times slower on
+    a busy one. Threads that sleep at once are slow on an idle machine. A policy that the user has set is kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -1,10 +1,10 @@
-"""What can go wrong by a user's hand, and the exit code each kind ends with."""
+"""What a user can do wrong or meet, and the exit code that each kind ends with."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the ``charrnn`` command; each has one meaning, listed in the README."""
+    """Exit codes of the ``charrnn`` command; each has one meaning, listed in docs/guide.md."""
 
     OK = 0
     INTERNAL = 1

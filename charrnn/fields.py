@@ -46,9 +46,9 @@ class Setting:
         below: the number that it must not reach.
         choices: the words allowed; empty for any text.
         panel: heading under which the help lists it.
-        short: a one-letter option, such as "-n"; "" for none.
+        short: an option of one letter, such as "-n"; "" for none.
         metavar: what stands for the value in the help; "" for a word made of its type.
-        shown_default: what the help says of the default where that is not the field's own.
+        shown_default: what the help says of the default, where the field's own value would say less.
         changes_on_resume: whether a run that goes on may be given another value.
         is_argument: whether the command line takes it by position, not by an option's name.
         is_internal: whether it has no option, because it follows from other things.
@@ -130,7 +130,7 @@ class Setting:
         if self.kind in (int, float):
             try:
                 value = self.kind(text)
-            except ValueError:  # no number, or one of too many digits
+            except ValueError:  # not a number, or one of too many digits
                 value = None
         elif self.kind is Path:
             value = Path(text)
@@ -273,7 +273,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - of a setting
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond any float
+    except OverflowError:  # a whole number larger than any float
         return False
 
 

@@ -24,7 +24,7 @@ class Writer:
         self._descriptor = descriptor
 
     def write(self, data: bytes | memoryview) -> None:
-        """Writes all of ``data``, however little each call takes."""
+        """Writes all of ``data``, however few bytes each call takes."""
         write_all(self._descriptor, data)
 
 
@@ -32,7 +32,7 @@ class Writer:
 def replacing(path: Path) -> Iterator[Writer]:
     """A writer whose file takes the place of ``path`` at the end of the block, if nothing went wrong.
 
-    Whoever reads ``path`` meanwhile, or after a crash, finds the old file or the new one.
+    A reader of ``path`` finds the old file or the new one, also during the block and after a crash.
 
     Args:
         path: in an existing directory.
@@ -75,12 +75,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name beside ``path`` that tells which process writes it, so that what killed ones leave can be told."""
+    """A name beside ``path`` with the number of the process that writes it, so that leftovers can be recognised."""
     return path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def remove_stale(directory: Path) -> None:
-    """Removes what writers that were killed left beside their files in ``directory``."""
+    """Removes the temporary files of killed processes from ``directory``."""
     with suppress(OSError):
         for path in directory.glob(".*.tmp-*"):
             match = _TEMPORARY.fullmatch(path.name)
@@ -119,7 +119,7 @@ def probe_writable(directory: Path) -> None:
 
 
 def describe(error: OSError, directory: Path, num_bytes: int) -> str:
-    """What went wrong, and for want of room how much was needed and how much is free."""
+    """What went wrong; where there is no room, also how much was needed and how much is free."""
     reason = error.strerror or str(error)
     if error.errno not in _NO_ROOM:
         return reason
@@ -132,7 +132,7 @@ def describe(error: OSError, directory: Path, num_bytes: int) -> str:
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Writes all of ``data``, however little each call takes."""
+    """Writes all of ``data``, however few bytes each call takes."""
     view = memoryview(data).cast("B")
     while view:
         written = os.write(descriptor, view)
@@ -147,7 +147,7 @@ def _open_new(path: Path) -> int:
 
 def _sync_directory(directory: Path) -> None:
     if os.name != "posix":
-        return  # directories cannot be opened, let alone synced
+        return  # directories cannot be opened there, so they cannot be synced
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -18,7 +18,7 @@ def from_torchrun(name: str, default: int) -> int:
 
 
 def num_memory_bytes() -> int:
-    """Bytes of physical memory; 0 on a platform that does not tell."""
+    """Bytes of physical memory; 0 on a platform that does not report it."""
     try:
         return max(0, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):

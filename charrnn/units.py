@@ -39,7 +39,7 @@ class Score:
         num_chars: characters predicted; equals num_predictions unless the symbols are bytes. A character whose first
             byte is given counts where its other bytes are predicted.
         num_bytes: UTF-8 bytes of the characters predicted.
-        num_unknown: characters passed over because the vocabulary lacks them; in no other count.
+        num_unknown: characters left out because the vocabulary lacks them; no other count has them.
 
     >>> s = Score(nats=2 * math.log(4), nats_squared=2 * math.log(4) ** 2, num_predictions=2, num_chars=2,
     ...           num_bytes=2)
@@ -116,6 +116,6 @@ FIGURES = (
     "bits_per_byte",
     "perplexity",
 )
-"""What is told of a score, in order."""
+"""What is reported of a score, in order."""
 
 ZERO_SCORE = Score(nats=0.0, nats_squared=0.0, num_predictions=0, num_chars=0, num_bytes=0)

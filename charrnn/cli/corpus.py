@@ -9,7 +9,7 @@ import typer
 def corpus(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Corpora to gather; none lists what there is.", show_default=False),
+        typer.Argument(metavar="NAME", help="Corpora to gather; without a name they are listed.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory to gather into.")] = Path("corpora"),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
@@ -17,9 +17,9 @@ def corpus(
         bool, typer.Option("--clean", help="Empty the cache of encoded texts; no corpus is removed.")
     ] = False,
 ) -> None:
-    """Gather texts to begin with: c, python, shakespeare.
+    """Gather texts to begin with; without a name, list them.
 
-    The first two come from what is installed on this machine and need no network; the third is downloaded and
+    Source code is gathered from what is installed on this machine and needs no network; other texts are downloaded and
     checked.
 
     \b
@@ -36,7 +36,7 @@ def corpus(
 
     if clean:
         if names or force:
-            raise SettingsError("--clean goes alone: leave out names and --force")
+            raise SettingsError("--clean takes no names and no --force: leave them out")
         _clean()
         return
     if force and not names:

@@ -22,7 +22,7 @@ def inspect(
 ) -> None:
     """Show what a model is and how it was made. A model whose weights went wrong is shown too.
 
-    What is computed from the weights stands first; under "claims" stands what the file says of itself.
+    What is computed from the weights comes first. What the file only says of itself is listed under "claims".
 
     \b
     Examples:

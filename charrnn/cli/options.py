@@ -19,7 +19,7 @@ _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the settings of some groups as options, and as arguments those that go by position.
 
-    The command is called with those alone that the user gave, by their names, beside its own parameters.
+    The command is called with only those that the user gave, by their names, and with its own parameters.
 
     Args:
         groups: the settings, in the order in which the help lists them.
@@ -51,6 +51,7 @@ def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Ca
         parameters = [*arguments, *keyword_only, *options]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
+        command.settings = known  # type: ignore[attr-defined]
         return command
 
     return decorate
@@ -103,6 +104,17 @@ def _written(value: Any) -> Any:  # noqa: ANN401 - of a setting
     return str(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, str | Path) else value
 
 
+def settings_of(command: Callable[..., None]) -> dict[str, Setting]:
+    """The settings among a command's options and arguments, by name."""
+    found: dict[str, Setting] = getattr(command, "settings", {})
+    return found
+
+
+def shown_metavar(setting: Setting) -> str:
+    """What stands for the value in the help."""
+    return setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+
+
 def shown_default(setting: Setting) -> str:
     """What the help says of the default; "" for nothing."""
     if setting.shown_default is not None:
@@ -124,7 +136,7 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
     help_text = setting.help + (f"  [default: {default}]" if default else "")
     common: dict[str, Any] = {"help": help_text, "show_default": False}
     if setting.kind is not bool:
-        common["metavar"] = setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+        common["metavar"] = shown_metavar(setting)
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)

@@ -33,15 +33,17 @@ class WritingSettings(Settings):
 
     prompt: str = setting(
         "",
-        help="Text to go on from, printed before what follows it; - reads it from standard input as is. Without one "
-        "the text begins after a line's end, or where the vocabulary has no newline after its first symbol; that is "
-        "not printed.",
+        help="Text to continue, printed first; - reads it from standard input as it is. Without a prompt the text "
+        "begins as a new line does, or, where the vocabulary has no newline, after its first symbol, which is not "
+        "printed.",
         metavar="TEXT",
         short="-p",
         shown_default="",
     )
-    raw: bool = setting(False, help="Send control characters to a terminal as they are; else they are shown as \\x1b.")
-    json: bool = setting(False, help="Print one JSON object, with the prompt and the continuations apart.")
+    raw: bool = setting(
+        False, help="Send control characters to a terminal as they are; otherwise they are shown as escapes: \\x1b."
+    )
+    json: bool = setting(False, help="Print one JSON object: prompt, settings, and the samples without the prompt.")
     threads: int | None = setting(
         None, help="CPU threads for many samples.", low=1, high=MAX_THREADS, shown_default="all cores"
     )
@@ -53,7 +55,7 @@ class WritingSettings(Settings):
             SettingsError: one is.
         """
         if self.raw and self.json:
-            raise SettingsError("--raw goes without --json, whose own escapes keep control characters; leave one out")
+            raise SettingsError("--raw has no effect with --json, whose escapes keep control characters; leave one out")
 
 
 @with_settings(GenerationSettings, WritingSettings)
@@ -66,7 +68,7 @@ def sample(
 ) -> None:
     """Write new text with a model.
 
-    Text appears as it is made. Several samples come one after the other, each under a line of its own.
+    Text appears as it is made. Several samples come one after the other, each after a line with its number.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Signals that end a command: heard at once, whatever the main thread is doing.
+"""Signals that end a command: answered at once, whatever the main thread is doing.
 
 Python runs signal handlers in the main thread alone, and only between its own instructions: a handler waits for a C
 function to return. So a thread of its own reads each signal from a pipe, says what happens, and ends the process where
@@ -39,7 +39,7 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Whether a signal has asked the command to stop, and the exit code that tells so.
+    """Whether a signal has asked the command to stop, and the exit code that says so.
 
     Attributes:
         exit_code: of the first signal; None before it.
@@ -56,7 +56,7 @@ class StopRequest:
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Within the block a signal raises nothing: whoever runs there asks for it, saves and ends by itself.
+        """Within the block a signal raises nothing: the code there asks whether to stop, saves and ends by itself.
 
         Raises:
             Stopped: a signal came before.

@@ -76,7 +76,7 @@ class StartSettings(Settings):
     )
     init_from: Path | None = setting(
         None,
-        help="Start from this model's weights (fine-tuning); symbols it lacks get fresh ones.",
+        help="Start from this model's weights (fine-tuning); symbols that it lacks get fresh weights.",
         metavar="RUN_OR_FILE",
     )
 
@@ -91,7 +91,7 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Take settings from a TOML file, as every run leaves one (run.toml); options come before it.",
+            help="Take settings from a TOML file, such as the run.toml of any run; options on the command line win.",
             metavar="FILE",
             show_default=False,
         ),

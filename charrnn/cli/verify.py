@@ -24,8 +24,8 @@ def verify(
     """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
-    is finite, and model and training state are of one run. A torn last line of the history is no damage: the next run
-    drops it.
+    is finite, and model and training state are of one run. An incomplete last line of the history is not damage: the
+    next run removes it.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def _check_run(run: Path) -> list[_Row]:
     def model() -> str:
         found = _model(model_path)
         if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
-            raise InputError("it is of another run than the training state beside it")
+            raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
 
     def history() -> str:

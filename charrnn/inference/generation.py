@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
 
 def start_text(vocab: Vocab) -> str:
-    """What stands before a text that has no prompt, read by the model and not shown.
+    """What the model reads before a text that has no prompt; it is not shown.
 
     A model of p(next | before) needs a first symbol. It is a newline where the vocabulary has one, else the
     vocabulary's first symbol.

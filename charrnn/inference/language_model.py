@@ -116,7 +116,7 @@ def load(path: str | Path, *, num_threads: int | None = None) -> LanguageModel:
         num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
 
     Raises:
-        InputError: there is no such file, or it is no whole model.
+        InputError: there is no such file, or it is not a whole model.
     """
     return LanguageModel(read_model(path), num_threads=num_threads)
 

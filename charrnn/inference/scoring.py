@@ -5,8 +5,8 @@ right, of which those from ``first`` on count. They differ in the stretches alon
 
     exact         one stretch: N symbols give N - 1 predictions, each from all before it
     windowed      stretches of ``window`` predictions, none overlapping (nanoGPT's way)
-    by line       a stretch a line, from the line's end before it
-    streams       a stretch a stream, its first symbols read only to warm the state
+    by line       a stretch per line, from the line's end before it
+    streams       a stretch per stream, its first symbols read only to warm the state up
 
 Legend: T time steps, B streams, N symbols.
 """
@@ -162,7 +162,7 @@ def score_lines(predictor: Predictor, lines: Sequence[Array], *, vocab: Vocab) -
     """
     begin = vocab.encode("\n" if "\n" in vocab else "")
     scores = [ZERO_SCORE] * len(lines)
-    # Lines of like length run side by side: the shortest of a batch waits least for the longest.
+    # Lines of similar length run side by side: then the shortest of a batch waits least for the longest.
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
     for chosen in _groups(order, size=_STREAMS_AT_ONCE):
         pieces, stretches, at = [], [], 0

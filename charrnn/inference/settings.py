@@ -41,13 +41,13 @@ class GenerationSettings(SamplingSettings):
     )
     num_samples: int = setting(
         1,
-        help="How many texts, made side by side; text i is the same whatever their number.",
+        help="How many texts, computed side by side; text i does not depend on their number.",
         low=1,
         high=100_000,
     )
     stop: str | None = setting(
         None,
-        help="End a sample when it holds this text, the last thing printed; the prompt does not count.",
+        help="End a sample after this text; the prompt does not count.",
         metavar="TEXT",
     )
 
@@ -66,11 +66,11 @@ class ScoringSettings(Settings):
     """How texts are scored.
 
     Attributes:
-        windowed: begin anew every so many predictions; None carries the state through.
+        windowed: predictions after which the state begins again; None carries it through.
         by_line: score each line by itself.
-        streams: read each text as so many parts side by side; None reads it as one.
-        dynamic: report apart the score of a model that goes on learning.
-        fit_temperature: a text; report apart the score at the softmax temperature that suits it best.
+        streams: parts of each text that are read side by side; None reads it as one.
+        dynamic: also report the score of a model that goes on learning.
+        fit_temperature: a text; also report the score at the softmax temperature that suits it best.
         unknown: what becomes of characters that the vocabulary lacks.
         encoding: of the texts.
         json: print one JSON object.
@@ -82,13 +82,13 @@ class ScoringSettings(Settings):
 
     windowed: int | None = setting(
         None,
-        help="Begin anew every N predictions, which is how models of a fixed context are scored.",
+        help="Begin again every N predictions, as models of a fixed context are scored.",
         low=1,
         high=2**62,
     )
     by_line: bool = setting(
         False,
-        help="Score each line by itself, as what follows a line's end, and rank the lines: 1 is the most probable.",
+        help="Score each line by itself, as the line after another, and rank the lines: 1 is the most probable.",
     )
     streams: int | None = setting(
         None,
@@ -99,17 +99,17 @@ class ScoringSettings(Settings):
     )
     dynamic: bool = setting(
         False,
-        help="Report apart the score of a model that goes on learning from each text as it is scored (dynamic "
+        help="Also report the score of a model that goes on learning from each text while it is scored (dynamic "
         "evaluation); slow.",
     )
     fit_temperature: str | None = setting(
         None,
-        help="Report apart the score at the softmax temperature that suits this other text best.",
+        help="Also report the score at the softmax temperature that suits this other text best.",
         metavar="TEXT",
     )
     unknown: str = setting(
         "error",
-        help="Characters that the model does not know: an error, or passed over and counted.",
+        help="Characters that the model does not know: an error, or left out and counted.",
         choices=("error", "skip"),
     )
     encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME")
@@ -134,7 +134,7 @@ class ScoringSettings(Settings):
 
     @property
     def protocol(self) -> str:
-        """How the score that is not apart is made, in a word."""
+        """How the model's own score is made, in one word."""
         if self.by_line:
             return "by-line"
         if self.windowed is not None:

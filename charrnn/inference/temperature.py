@@ -1,7 +1,7 @@
 """The softmax temperature at which a model predicts a text best.
 
-A model that has learned its text by heart is too sure of itself elsewhere. Dividing all logits by one number mends
-what can be mended without training; fitted on one text, it is used on another.
+A model that has learned its text by heart is too sure of itself on other texts. Dividing all logits by one number
+corrects that without training; the number is fitted on one text and used on another.
 
     p(k) = softmax(logits / temperature)_k
 

@@ -1,4 +1,4 @@
-"""Texts scored by a model as the settings say: whole or by line, and apart from that by more than the model itself."""
+"""Texts scored as the settings say: whole or by line, and, apart, by more than the model itself."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Dropout whose mask costs an eighth of a random number a unit."""
+"""Dropout whose mask needs one random number for eight units."""
 
 import torch
 from torch import Tensor

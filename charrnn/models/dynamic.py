@@ -4,7 +4,7 @@ Each segment is predicted with the weights as they are; then they take one step 
 way back to the trained ones. Nothing is predicted by weights that have seen it. A score by it says how well model and
 method together predict the text; it is not that of the model alone.
 
-    g      = d (mean nats of the segment) / d w,  its norm held to 1
+    g      = d (mean nats of the segment) / d w,  its norm at most 1
     w     <- w - learning_rate g + decay (w_trained - w)
 
 Legend: T time steps, B = 1 stream, V symbols.

@@ -82,7 +82,7 @@ class CharRNN(nn.Module):
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:
-        """Fresh weights from ``seed``: uniform in +-1/sqrt(H) as torch does, but for what the cell's entry says.
+        """Fresh weights from ``seed``: uniform in +-1/sqrt(H) as torch does, except what the cell's entry says.
 
         See ``one_hot_bound`` and ``initial_bias`` of ``cells.Cell``.
         """

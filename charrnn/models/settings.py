@@ -16,7 +16,7 @@ _TABLE_FLOATS = 1 << 23  # of a table that is kept whatever its weights take: 32
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(Settings):
-    """Everything that fixes a model's function but its weights.
+    """Everything that fixes a model's function, except its weights.
 
     Attributes:
         vocab_size: V, number of symbols.
@@ -45,9 +45,14 @@ class ModelSettings(Settings):
         shown_default="one-hot up to 512 symbols",
     )
     embedding_size: int = setting(
-        64, help="Size of those vectors.", low=1, high=65_536, panel=_PANEL, shown_default=CHOSEN
+        64,
+        help="Size of the learned vectors of --input embedding.",
+        low=1,
+        high=65_536,
+        panel=_PANEL,
+        shown_default=CHOSEN,
     )
-    bias: bool = setting(True, help="Biases.", panel=_PANEL)
+    bias: bool = setting(True, help="Whether cells and output have biases.", panel=_PANEL)
 
     @property
     def recurrent_cell(self) -> Cell:
@@ -168,7 +173,7 @@ class SamplingSettings(Settings):
     )
     min_p: float = setting(
         0.0,
-        help="Draw from symbols at least this share as probable as the most probable one; 0: off.",
+        help="Draw only from symbols that have at least this share of the largest probability; 0: off.",
         low=0,
         high=1,
         panel="Choice of the next symbol",

@@ -24,7 +24,7 @@ class Report(Protocol):
 
 
 class Silence:
-    """Shows nothing but warnings."""
+    """Shows only warnings."""
 
     def show(self, happened: event.Event) -> None:
         """Shows a warning, passes over the rest."""

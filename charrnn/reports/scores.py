@@ -54,7 +54,7 @@ def _write_texts(scored: ScoredTexts) -> None:
 
 
 def _write_lines(texts: Sequence[TextScore]) -> None:
-    """One row per line: where it stands, its place among all lines, its nats, its text."""
+    """One row per line: its text and number, its rank among all lines, its nats, its content."""
     rows = [
         [
             f"{text.name}:{line.line}",

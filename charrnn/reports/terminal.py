@@ -1,4 +1,4 @@
-"""Results to standard output: exact into a pipe, harmless on a terminal, honest when they do not arrive.
+"""Results to standard output: exact into a pipe, harmless on a terminal, an error when they cannot be written.
 
 Text from a model, a file or a file name may hold escape sequences that command a terminal. Where standard
 output is a terminal they are shown, not sent.
@@ -39,7 +39,7 @@ def is_terminal() -> bool:
 
 
 def write_result(text: str, *, raw: bool = False) -> None:
-    """Writes a piece of the result to standard output, in UTF-8 whatever the locale, and lets it out at once.
+    """Writes a piece of the result to standard output, in UTF-8 whatever the locale, and sends it at once.
 
     Args:
         text: what to write.
@@ -75,7 +75,7 @@ def raise_for_stdout(error: OSError) -> NoReturn:
 
 
 def say(message: str) -> None:
-    """A line on standard error; a reader that has gone away, or a full disk, is no reason to end anything."""
+    """A line on standard error; nothing ends because its reader has gone away or the disk is full."""
     if sys.stderr is None or sys.stderr.closed:
         return
     try:
@@ -116,9 +116,9 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, align
     """Writes a table to standard output: ruled on a terminal, plain columns elsewhere, the numbers the same.
 
     Args:
-        headings: one a column, words joined by underscores; "" for none.
+        headings: one per column, words joined by underscores; "" for none.
         rows: cells as text, already formatted.
-        align: a letter a column: "l" for text, set to the left, or "r" for numbers, set to the right.
+        align: one letter per column: "l" for text, set to the left, or "r" for numbers, set to the right.
     """
     cells = [[_one_line(cell) for cell in row] for row in rows]
     if is_terminal():

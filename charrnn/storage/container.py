@@ -1,11 +1,11 @@
-"""Tensors and facts in one safetensors file with a digest of its own; read with nothing taken on trust.
+"""Tensors and facts in one safetensors file with its digest; reading trusts nothing.
 
 A file is: 8 bytes header length, a JSON header, tensor data (the safetensors format). The header's metadata holds
 
     format   "charrnn"            kind     "model" or "training"       facts    JSON
     version  "2"                  digest   SHA-256 of the whole file with these 64 characters as zeros
 
-so that a change of any byte shows. Reading checks form before size and size before allocation; nothing is executed.
+so that a change of any byte is found. Reading checks form before size and size before allocation; nothing is executed.
 Files of earlier versions are read too: ``upgrade.py`` makes their facts those of today.
 """
 
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from charrnn.errors import InputError, OutputError
+from charrnn.storage.upgrade import VERSION
 
-VERSION = 2
 _VERSIONS = [str(number) for number in range(1, VERSION + 1)]
 MAX_HEADER_BYTES = 16 << 20
 MAX_FILE_BYTES = 64 << 30
@@ -76,7 +76,7 @@ class Container:
     _data: memoryview
 
     def array(self, name: str) -> NDArray[Any]:
-        """A tensor, read-only: a view of the file's bytes where they lie as this processor wants them."""
+        """A tensor, read-only: a view of the file's bytes where this processor can use them in place."""
         entry = self.entries[name]
         raw = np.frombuffer(self._data[entry.begin : entry.end], np.dtype(entry.dtype).newbyteorder("<"))
         return np.require(raw.astype(entry.dtype, copy=False), requirements="A").reshape(entry.shape)
@@ -123,7 +123,7 @@ def read_bytes(path: Path) -> bytes:
     """All of a regular file, into memory: a file that shrinks later can do no harm.
 
     Raises:
-        InputError: it is missing, unreadable, no regular file, or larger than any model.
+        InputError: it is missing, cannot be read, is not a regular file, or is larger than any model.
     """
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
@@ -143,11 +143,11 @@ def read_bytes(path: Path) -> bytes:
 def _read_regular(descriptor: int, name: str) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{name!r} is no regular file; name a run or a model that charrnn train wrote")
+        raise InputError(f"{name!r} is not a regular file; name a run or a model that charrnn train wrote")
     if status.st_size > MAX_FILE_BYTES:
         raise InputError(f"{name!r} has {status.st_size:,} bytes: too large for a model")
     with os.fdopen(descriptor, "rb", closefd=False) as file:
-        # What is no container at all, however large, is refused by its first bytes.
+        # What is not a container is refused by its first bytes, however large it is.
         _header_size(file.read(9), status.st_size, name)
         file.seek(0)
         return file.read(status.st_size)
@@ -218,7 +218,7 @@ def check_entries(found: Mapping[str, TensorEntry], expected: Mapping[str, tuple
 def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """``value`` without what strict JSON cannot hold.
 
-    Floats that are not finite become null; halves of characters, as in names of files that are no UTF-8, become
+    Floats that are not finite become null; halves of characters, as in file names that are not UTF-8, become
     escapes.
 
     >>> plain({"loss": float("nan"), "names": ("caf\\udce9",)})
@@ -243,7 +243,7 @@ def _header_size(start: bytes, num_bytes: int, name: str) -> int:
     if len(start) < 9:
         raise _damaged(name, f"it has only {num_bytes:,} bytes")
     if start[8:9] != b"{":
-        raise InputError(f"{name!r} is no safetensors file; name a run or a model that charrnn train wrote")
+        raise InputError(f"{name!r} is not a safetensors file; name a run or a model that charrnn train wrote")
     size = int.from_bytes(start[:8], "little")
     if size > MAX_HEADER_BYTES or size > num_bytes - 8:
         raise _damaged(name, f"its header claims {size:,} bytes of a file of {num_bytes:,}")
@@ -279,7 +279,7 @@ def _parsed_json(text: object, name: str, *, allows_halves: bool = False) -> dic
         reason = str(error).split("\n")[0][:80]
         raise _damaged(name, f"its header is not plain JSON ({reason!a})") from error
     if not isinstance(value, dict):
-        raise _damaged(name, "its header is no JSON object")
+        raise _damaged(name, "its header is not a JSON object")
     return value
 
 
@@ -301,12 +301,12 @@ def _check_parts(text: str) -> None:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is there twice")
     return found
 
 
 def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _small_int(text: str) -> int:
@@ -355,7 +355,7 @@ def _are_counts(values: object) -> bool:
 
 
 def _damaged(name: str, why: str) -> InputError:
-    return InputError(f"{name!r} is damaged or no charrnn file: {why}; restore a copy or train again")
+    return InputError(f"{name!r} is damaged or not a file of charrnn's: {why}; restore a copy or train again")
 
 
 def _ordered(data: bytes) -> bytes:
@@ -369,6 +369,6 @@ def _ordered(data: bytes) -> bytes:
 
 
 def _digest_position(data: bytearray) -> int:
-    """Where the digest's zeros stand: at the metadata's key, which no quoted text can imitate."""
+    """The position of the digest's zeros: at the metadata's key, which no quoted text can imitate."""
     mark = f'"digest":"{_NO_DIGEST}"'.encode()
     return data.index(mark) + len(b'"digest":"')

@@ -1,4 +1,4 @@
-"""A run's history: one JSON object a line, appended as it happens."""
+"""A run's history: one JSON object per line, appended as it happens."""
 
 import json
 import math
@@ -17,8 +17,8 @@ METRICS_NAME = "metrics.jsonl"
 class MetricsLog:
     """Appends lines to a run's history.
 
-    On opening, what is not part of the resumed run goes: a torn last line or any other that is no JSON object, and
-    lines of steps after its checkpoint, which the run will write again.
+    On opening, what is not part of the resumed run is removed: an incomplete last line, any other line that is not a
+    JSON object, and lines of steps after its checkpoint, which the run will write again.
 
     Args:
         path: of the file; need not exist.
@@ -73,13 +73,13 @@ class MetricsLog:
     def close(self) -> None:
         """Closes the file."""
         if self._descriptor >= 0:
-            with suppress(OSError):  # a history whose end may be lost must not end a run that is done
+            with suppress(OSError):  # a run that is done must not fail because the end of its history may be lost
                 os.close(self._descriptor)
             self._descriptor = -1
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a history, oldest first; what is torn or no JSON object is left out.
+    """The whole lines of a history, oldest first; what is incomplete or not a JSON object is left out.
 
     Raises:
         InputError: the file is there but cannot be read.
@@ -89,8 +89,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():  # a FIFO would wait for ever
-            raise InputError(f"{str(path)!r} is no regular file; move it away")
+        if path.exists() and not path.is_file():  # opening a FIFO would wait without end
+            raise InputError(f"{str(path)!r} is not a regular file; move it away")
         return path.read_bytes()
     except FileNotFoundError:
         return b""
@@ -99,9 +99,9 @@ def _read(path: Path) -> bytes:
 
 
 def _whole_lines(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
-    """Lines as they stand, with what they say."""
+    """Each whole line as it is in the file, with what it says."""
     lines = []
-    for raw in data.split(b"\n")[:-1]:  # after the last newline stands nothing, or a torn line
+    for raw in data.split(b"\n")[:-1]:  # after the last newline comes nothing, or an incomplete line
         try:
             line = json.loads(raw)
         except (ValueError, RecursionError):
@@ -112,6 +112,6 @@ def _whole_lines(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
 
 
 def _step_of(line: dict[str, Any]) -> float:
-    """The step of a line: 0 where it has none, infinite where it is no number, so that the line goes."""
+    """The step of a line: 0 where it has none; infinite where it is not a number, so that the line is removed."""
     step = line.get("step", 0)
     return step if type(step) is int else math.inf

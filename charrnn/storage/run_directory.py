@@ -1,4 +1,4 @@
-"""The directory of a run: its name, the lock that keeps others out, and what becomes of it when a start fails."""
+"""The directory of a run: its name, the lock that keeps other processes out, and what happens when a start fails."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ _HOLDER = re.compile(rb"process \d{1,10} on [\x21-\x7e]{1,100}")
 class RunLock:
     """Holds a run's directory against other processes, as a context manager.
 
-    The system frees the lock when its holder ends in whatever way, so it is never stale. (On a platform without
+    The system frees the lock when its holder ends, however it ends, so the lock is never stale. (On a platform without
     ``fcntl`` there is no lock.)
 
     Args:
@@ -64,7 +64,7 @@ class RunLock:
                 raise OutputError(
                     f"cannot lock {str(self._path)!r}: {error.strerror}; choose a directory on another disk with --out"
                 ) from error
-            # Whoever failed to start may have removed the file meanwhile: then another process could lock a new one.
+            # A process that failed to start may have removed the file since: then another one could lock a new file.
             if self._is_still_there(descriptor):
                 self._descriptor = descriptor
             else:
@@ -186,17 +186,17 @@ def name_of_text(text: str) -> str:
 def is_taken(directory: Path) -> bool:
     """Whether ``directory`` holds something that a new run must not touch.
 
-    What a run leaves that was killed before its first checkpoint is nothing to keep: the run begins anew.
+    What a run left that was killed before its first checkpoint is not kept: the run begins again.
     """
     try:
         if not directory.is_dir():
             return directory.exists() or directory.is_symlink()
     except OSError:
-        return False  # no such path can be: making it tells why
+        return False  # such a path cannot exist: the error comes when it is made
     try:
         return not _visible(directory) <= _BEFORE_CHECKPOINT
     except OSError:
-        return True  # there, but closed to us
+        return True  # it is there, but may not be looked into
 
 
 def _taken(directory: Path) -> OutputError:

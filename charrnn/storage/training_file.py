@@ -64,7 +64,7 @@ def read_training(path: Path) -> TrainingFile:
     Raises:
         InputError: there is none, or it is damaged.
     """
-    with suppress(OSError):  # of a path that cannot even be looked for, reading tells
+    with suppress(OSError):  # a path that cannot be looked for fails when it is read
         if not path.exists():
             raise InputError(
                 f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory"

@@ -9,9 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from charrnn.storage.container import VERSION
-
 Facts = dict[str, Any]
+Step = Callable[[Facts], Facts]
 
 # Settings that version 1 came to know only after its first files: what lacks them was trained without.
 _FIRST_TRAINING = {"restart": 0.0}
@@ -24,7 +23,9 @@ def upgraded_model(facts: Facts, version: int) -> Facts:
     Raises:
         KeyError, TypeError, AttributeError: they are not what that version wrote.
     """
-    return _upgraded(facts, version, _MODEL_STEPS)
+    for of_model, _ in _STEPS[version - 1 :]:
+        facts = of_model(facts)
+    return facts
 
 
 def upgraded_training(facts: Facts, version: int) -> Facts:
@@ -33,7 +34,9 @@ def upgraded_training(facts: Facts, version: int) -> Facts:
     Raises:
         KeyError, TypeError, AttributeError: they are not what that version wrote.
     """
-    return _upgraded(facts, version, _TRAINING_STEPS)
+    for _, of_training in _STEPS[version - 1 :]:
+        facts = of_training(facts)
+    return facts
 
 
 def upgraded_tensors(tensors: Mapping[str, NDArray[Any]], version: int) -> dict[str, NDArray[Any]]:
@@ -48,12 +51,6 @@ def upgraded_tensors(tensors: Mapping[str, NDArray[Any]], version: int) -> dict[
     }
 
 
-def _upgraded(facts: Facts, version: int, steps: dict[int, Callable[[Facts], Facts]]) -> Facts:
-    for number in range(version, VERSION):
-        facts = steps[number](facts)
-    return facts
-
-
 def _model_1_to_2(facts: Facts) -> Facts:
     """Dropout moves to the training settings; the GRU that resets before the product is a cell of its own."""
     settings, noise = _split_shape(facts["settings"])
@@ -64,7 +61,7 @@ def _model_1_to_2(facts: Facts) -> Facts:
 
 
 def _training_1_to_2(facts: Facts) -> Facts:
-    """The same, and what is known of the text stands apart from where it lies."""
+    """The same; and what is known of the text is kept apart from its path."""
     model, noise = _split_shape(facts["model"])
     corpus = dict(facts["corpus"])
     source = corpus.pop("source")
@@ -99,5 +96,8 @@ def _split_shape(settings: Facts) -> tuple[Facts, Facts]:
     return shape, noise
 
 
-_MODEL_STEPS: dict[int, Callable[[Facts], Facts]] = {1: _model_1_to_2}
-_TRAINING_STEPS: dict[int, Callable[[Facts], Facts]] = {1: _training_1_to_2}
+# From each version to the next: what becomes of the facts of a model file, and of a training file.
+_STEPS: tuple[tuple[Step, Step], ...] = ((_model_1_to_2, _training_1_to_2),)
+
+VERSION = 1 + len(_STEPS)
+"""The format that is written today."""

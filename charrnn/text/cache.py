@@ -1,7 +1,7 @@
 """Encoded texts on disk: kept by content, checked before use, bounded.
 
-A file holds ids as they lie in memory and then the SHA-256 of these bytes. What does not match is made anew: a cache
-may save work, never change a result.
+A file holds ids as they lie in memory and then the SHA-256 of these bytes. What does not match is made again: a
+cache may save work, never change a result.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ MAX_CACHE_BYTES = 16 << 30
 
 _CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = 32
-# What earlier versions left: lengths apart from their texts, and the temporary files of killed processes.
+# What earlier versions left: lengths in files of their own, and the temporary files of killed processes.
 _OLD_MARK = re.compile(r"[0-9a-f]{32}\.count")
 _OLD_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.ids\..{8}")
 

@@ -2,7 +2,7 @@
 
 Those of source code are gathered from what is installed here, so they need no network and differ a little from
 machine to machine. Only files of printable ASCII, tabs and newlines are taken, which keeps the vocabulary near a
-hundred symbols; the same content is taken once. Files stand in the order of their SHA-256, an order that is
+hundred symbols; the same content is taken once. Files are in the order of their SHA-256, an order that is
 arbitrary yet repeatable: the tenth held out at the end is then like the rest, and a size limit takes a fair sample.
 """
 
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 30.0
 DEADLINE_SECONDS = 180.0
 
 _C_SUFFIXES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".inl"}
-# Tests repeat one pattern for many values; tables and old ports are no text to learn from.
+# Tests repeat one pattern for many values; tables and old ports are not worth learning.
 _LEFT_OUT_OF_PYTHON = {
     "dist-packages",
     "encodings",
@@ -74,7 +74,7 @@ def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
     Args:
         name: one of ``CATALOG``.
         directory: where corpora are kept; made if missing.
-        force: make the file anew, though one is there.
+        force: make the file again, even if one is there.
 
     Raises:
         SettingsError: there is no corpus of that name.
@@ -146,7 +146,7 @@ def _c_files() -> Iterator[Path]:
             directories += [Path(place) / below for place in spec.submodule_search_locations or ()]
     for directory in directories:
         for path in directory.rglob("*"):
-            # Thousands of torch's operators have a generated header each, all alike.
+            # Thousands of torch's operators each have a generated header, and all are similar.
             if path.suffix in _C_SUFFIXES and path.parts[-3:-1] != ("ATen", "ops") and path.is_file():
                 yield path
 
@@ -183,7 +183,7 @@ def _verify(entry: Entry, path: Path) -> None:
 def _download(entry: Entry, path: Path) -> bytes:
     by_hand = f"To place it by hand, save {entry.url} as {str(path)!r} (SHA-256 {entry.sha256})"
     if not entry.url.startswith(("https://", "http://")):
-        raise InputError(f"{entry.url!r} is no web address")
+        raise InputError(f"{entry.url!r} is not a web address")
     try:
         content = _fetch(entry.url)
     except CharRNNError as error:
@@ -210,7 +210,7 @@ def _fetch(url: str) -> bytes:
             content += piece
             if len(content) > MAX_DOWNLOAD_BYTES:
                 raise InputError(f"what comes from {url} is larger than {MAX_DOWNLOAD_BYTES:,} bytes")
-            # The timeout is for each read: a server that drips would never meet it.
+            # The timeout is for each read: a server that sends a few bytes at a time would never reach it.
             if time.monotonic() > end:
                 raise InputError(f"what comes from {url} was not whole after {DEADLINE_SECONDS:g} seconds")
     return bytes(content)

@@ -45,12 +45,12 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True)
 class TextFacts(Settings):
-    """What is kept of a text with a model that learned it; where the text lies is no part of it.
+    """What is kept of a text with a model that learned it; the path of the text is not.
 
     Attributes:
         names: of the files, without their directories; the first thousand.
         num_texts: how many files there were.
-        fingerprint: SHA-256 (hex) of level, encoding and content; that of a held-out text of its own follows a +.
+        fingerprint: SHA-256 (hex) of level, encoding and content; that of a separate held-out text follows a +.
         num_symbols: of the text.
         num_held_out: of these, or of the held-out text, the symbols that were not learned.
     """
@@ -133,10 +133,10 @@ def open_corpus(
         ids, is_cached = _mapped(found.sources, vocab, encoding, digest.hexdigest(), directory)
         if not is_cached:
             notes.append(f"the cache {str(directory)!r} cannot be used: the encoded text is in a temporary file")
-    # A file that grew between two readings would be kept under another's fingerprint.
+    # A file that grew between two readings would be kept under the fingerprint of another content.
     for source, signature in zip(found.sources, signatures, strict=True):
         if source.signature() != signature:
-            raise InputError(f"{source.name!r} changed while it was read; try again when it is at rest")
+            raise InputError(f"{source.name!r} changed while it was read; try again when nothing writes to it")
     if len(ids) < 2:
         raise InputError(f"the text has {len(ids)} symbols; at least 2 are needed: one to read, one to predict")
     names = tuple(source.path.name if source.path is not None else source.name for source in found.sources)

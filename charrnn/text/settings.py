@@ -19,7 +19,7 @@ class TextSettings(Settings):
         texts: files, directories or "-" for standard input, read one after the other in this order.
         level: what a symbol is, "char" or "byte".
         encoding: of the files, at level "char".
-        val: held-out texts of their own; empty holds out the end of ``texts``.
+        val: separate held-out texts; where there are none, the end of ``texts`` is held out.
         val_fraction: share held out at the end; None where ``val`` is given.
 
     Raises:
@@ -38,7 +38,7 @@ class TextSettings(Settings):
     encoding: str = setting(_DEFAULT_ENCODING, help="Encoding of the texts.", metavar="NAME", panel=_PANEL)
     val: tuple[str, ...] = setting(
         (),
-        help="A held-out text of its own; may be repeated.",
+        help="A separate held-out text; may be repeated.",
         metavar="TEXT",
         panel=_PANEL,
         changes_on_resume=True,
@@ -56,10 +56,12 @@ class TextSettings(Settings):
         """Makes sure that what is held out is said once.
 
         Raises:
-            SettingsError: by a text of its own and by a share too, or standard input is both learned and held out.
+            SettingsError: it is said twice, by a text and by a share; or standard input is both learned and held out.
         """
         if self.val and self.val_fraction is not None:
-            raise SettingsError("--val-fraction goes without --val, which says what is held out; leave one of them out")
+            raise SettingsError(
+                "--val already says what is held out, so --val-fraction has no effect; leave one of them out"
+            )
         if self.level == "byte" and self.encoding != _DEFAULT_ENCODING:
             raise SettingsError("--encoding goes with --level char: bytes are taken as they are; leave one of them out")
         if _is_stdin(self.texts) and _is_stdin(self.val):
@@ -69,7 +71,7 @@ class TextSettings(Settings):
 
     @property
     def held_out_fraction(self) -> float:
-        """The share held out at the end of ``texts``, where no text of its own is."""
+        """The share held out at the end of ``texts``, where ``val`` names no text."""
         return DEFAULT_VAL_FRACTION if self.val_fraction is None else self.val_fraction
 
     @property

@@ -29,7 +29,7 @@ _BYTE_ORDER_MARKS = [
 ]
 
 
-# What can be read but once, kept for the next reading in this process.
+# What can be read only once, kept for the next reading in this process.
 _spools: "weakref.WeakKeyDictionary[IO[str], IO[bytes]]" = weakref.WeakKeyDictionary()
 _pipe_spools: dict[tuple[str, int, int], IO[bytes]] = {}
 
@@ -52,7 +52,7 @@ class Source:
         """The bytes from first to last.
 
         Raises:
-            InputError: the file cannot be read, or is no regular file.
+            InputError: the file cannot be read, or is not a regular file.
         """
         if self.spool is not None:
             self.spool.seek(0)
@@ -132,7 +132,7 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
     by a later call.
 
     Raises:
-        InputError: a path is missing, unreadable, no file or directory, or holds no text file.
+        InputError: a path is missing, cannot be read, is neither file nor directory, or holds no text file.
     """
     if level == "char":
         _decoder(encoding)
@@ -163,7 +163,7 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
         for source in sources:
             marked = _marked_encoding(next(source.chunks(4), b""), encoding)
             if marked in ("utf-16", "utf-32"):
-                notes.append(f"{source.name!r} is read as {marked}, which its byte order mark tells")
+                notes.append(f"{source.name!r} is read as {marked}, as its byte order mark says")
     return Found(sources, notes)
 
 
@@ -203,7 +203,7 @@ def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) 
 
 
 def is_run(directory: Path) -> bool:
-    """Whether charrnn has trained in this directory: its history and settings are no text to learn from."""
+    """Whether charrnn has trained in this directory: its history and settings are not a text to learn from."""
     if (directory / "training.safetensors").exists():
         return True
     with suppress(OSError), (directory / ".lock").open("rb") as file:
@@ -238,7 +238,7 @@ def _open_regular(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError(f"{str(path)!r} is no regular file; name a text file, a directory or - for standard input")
+        raise InputError(f"{str(path)!r} is not a regular file; name a text file, a directory or - for standard input")
     return os.fdopen(descriptor, "rb")
 
 
@@ -282,7 +282,7 @@ def _spooled(stream: IO[bytes]) -> IO[bytes]:
 
 
 def _marked_encoding(first: bytes, encoding: str) -> str | None:
-    """The encoding that a byte order mark at the start tells; None without one, and where ``encoding`` knows none."""
+    """The encoding that a byte order mark at the start names; None where there is no mark or ``encoding`` has none."""
     if not codecs.lookup(encoding).name.startswith("utf"):
         return None
     return next((marked for mark, marked in _BYTE_ORDER_MARKS if first.startswith(mark)), None)
@@ -295,4 +295,4 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
             raise LookupError
         return info.incrementaldecoder("strict")
     except (LookupError, TypeError, ValueError) as error:
-        raise SettingsError(f"encoding is {encoding!r}, which is no text encoding; try utf-8 or latin-1") from error
+        raise SettingsError(f"encoding is {encoding!r}, which is not a text encoding; try utf-8 or latin-1") from error

@@ -28,7 +28,7 @@ class Window:
     Attributes:
         inputs: (T, B) int64, symbols read.
         targets: (T, B) int64, the symbol that follows each.
-        starts_epoch: whether the streams begin anew, so that no state flows in.
+        starts_epoch: whether the streams begin again, so that the state before them is dropped.
     """
 
     inputs: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Window:
 
 
 class Streams:
-    """A text as parallel streams, window by window, for ever; where it stands is one integer, kept by the caller.
+    """A text as parallel streams, window by window without end; the position is one integer, kept by the caller.
 
     Every epoch begins at a random offset, a function of seed and epoch alone, so that windows fall differently.
     All windows have T rows; what does not fill a window at either end waits for another epoch's offset.
@@ -94,8 +94,8 @@ def release(ids: NDArray[Any]) -> None:
 def shrink_to_fit(num_symbols: int, batch_size: int, bptt: int) -> tuple[int, int]:
     """The batch size and bptt, none larger than asked, that suit a text of ``num_symbols``.
 
-    Streams are given up first, down to one, so that a stream has at least four windows and state has where to
-    flow; then the window shrinks to the text.
+    First the number of streams goes down, to one at least, so that each stream has at least four windows for its state
+    to flow through; then the window shrinks to the text.
 
     >>> shrink_to_fit(1_000_000, 16, 64), shrink_to_fit(1000, 16, 64), shrink_to_fit(5, 16, 64)
     ((16, 64), (3, 64), (1, 4))

@@ -42,11 +42,11 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 TRANSITIONS, ALLOWED = _tables()
-"""(NUM_STATES, 256): the state after a byte, and whether the byte may stand there."""
+"""(NUM_STATES, 256): the state after a byte, and whether the byte may come there."""
 
 
 def step(state: int, byte: int) -> int:
-    """The state after ``byte``; REJECT where it may not stand, and ever after.
+    """The state after ``byte``; REJECT where it may not come, and always after that.
 
     >>> [step(START, b) for b in b"a\\xc3\\xff"] == [START, 1, REJECT]
     True

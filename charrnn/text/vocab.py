@@ -119,7 +119,7 @@ class Vocab:
             try:
                 return np.frombuffer(text.encode(), np.uint8)
             except UnicodeEncodeError:
-                # Half a character has no UTF-8: a command line's bytes that were no text come as such.
+                # Half a character has no UTF-8: bytes of a command line that were not text arrive like this.
                 halves = [i for i, char in enumerate(text) if char not in self]
                 chars = "".join(dict.fromkeys(text[i] for i in halves))
                 remedy = "they are halves of characters, which no text has: check the text's encoding"
@@ -166,7 +166,7 @@ class Vocab:
         """A vocabulary from plain values.
 
         Raises:
-            InputError: they are no vocabulary: not ascending and distinct code points, or of an unknown level.
+            InputError: they are not a vocabulary: code points not ascending or not distinct, or an unknown level.
         """
         if not isinstance(values, Mapping) or set(values) != {"level", "symbols"}:
             raise InputError("the vocabulary must have level and symbols")

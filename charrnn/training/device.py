@@ -17,7 +17,7 @@ from charrnn.models.settings import ModelSettings
 from charrnn.training.machine import MachineSettings
 
 _LARGE = 32 << 20  # bytes; glibc's own most for such a threshold
-_TENSORS_A_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
+_TENSORS_PER_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Placement:
 
 
 def has_gpu(device: str) -> bool:
-    """Whether ``device`` will come down to an accelerator; recipes differ by it."""
+    """Whether ``device`` means an accelerator here; recipes depend on it."""
     if device == "auto":
         return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
     return device != "cpu"
@@ -61,7 +61,7 @@ def as_before(machine: MachineSettings, computed_by: Mapping[str, Any]) -> Machi
     """The machine for a run that goes on: what was left open is taken as the run began.
 
     Args:
-        machine: the user's choices; "auto" and None leave a thing open.
+        machine: the user's choices; "auto" and None leave them open.
         computed_by: the ``signature`` the run began with.
     """
     known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -81,9 +81,9 @@ def check_memory(settings: ModelSettings) -> None:
     """Refuses a model whose weights, gradient, moments and averages are more than this machine's memory.
 
     Raises:
-        DeviceError: they are; the system would end the process without a word.
+        DeviceError: they are; the system would end the process without a message.
     """
-    needed = _TENSORS_A_WEIGHT * 4 * settings.num_parameters
+    needed = _TENSORS_PER_WEIGHT * 4 * settings.num_parameters
     total = num_memory_bytes()
     if needed > total > 0:
         raise DeviceError(
@@ -96,8 +96,8 @@ def keep_freed_memory() -> None:
     """Lets the C library keep what is freed for the next update instead of returning it to the system.
 
     Every update takes and frees the same tens of megabytes; fresh from the system, each page of them is cleared and
-    mapped anew, a tenth of the time of an update. What evaluations take is larger and goes back. Only glibc is told;
-    elsewhere nothing changes.
+    mapped anew, a tenth of the time of an update. What evaluations take is larger and is returned. Only glibc has
+    this; elsewhere nothing changes.
     """
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
     with contextlib.suppress(AttributeError, OSError, TypeError):

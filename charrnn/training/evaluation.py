@@ -22,7 +22,7 @@ def evaluate(network: CharRNN, ids: np.ndarray, vocab: Vocab) -> Score:
     Args:
         network: left in evaluation mode.
         ids: (N,) symbols, N >= 2.
-        vocab: tells characters and bytes of the symbols.
+        vocab: gives characters and bytes of the symbols.
 
     Raises:
         NonFiniteError: a probability is not finite.

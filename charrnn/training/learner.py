@@ -28,7 +28,7 @@ from charrnn.training.settings import learning_rate_at
 from charrnn.training.task import Task
 from charrnn.training.world import World
 
-_RESTARTS = 1  # sets the draws of restarts apart from others of the same seed
+_RESTARTS = 1  # makes the draws of restarts differ from others of the same seed
 
 
 class Update(NamedTuple):

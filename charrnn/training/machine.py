@@ -25,7 +25,7 @@ class MachineSettings(Settings):
     )
     precision: str = setting(
         "auto",
-        help="Of the products; sums are float32: auto is bfloat16 where the processor has it.",
+        help="Precision of the products; sums are float32. auto is bfloat16 where the processor has it.",
         choices=("auto", "float32", "bfloat16"),
         panel="Machine",
         changes_on_resume=True,

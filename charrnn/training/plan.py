@@ -7,7 +7,7 @@ from charrnn.training import event
 from charrnn.training.settings import TrainingSettings
 from charrnn.training.world import World
 
-_MARGIN = 0.96  # of the time left that is planned for: machines slow down a little as they warm
+_MARGIN = 0.96  # share of the time left that is planned for: machines slow down a little as they warm
 _NUM_EVALUATIONS = 20
 _EVALUATION_SHARE = 0.05  # of a run given in minutes
 _LEAST_MEASURED = 10  # updates
@@ -16,7 +16,7 @@ _MEASURED_SHARE = 0.05  # of a run given in minutes, where that is less
 
 
 class Clock:
-    """Seconds of a run over all its parts; the clock of the wall has no say in it.
+    """Seconds of a run over all its parts, by a clock that nobody can set.
 
     Args:
         seconds_before: spent by earlier parts of the run.
@@ -27,7 +27,7 @@ class Clock:
         self._started = time.monotonic()
 
     def seconds(self) -> float:
-        """Seconds since the run began, but for the time in which it was stopped."""
+        """Seconds since the run began, without the time in which it was stopped."""
         return self._seconds_before + time.monotonic() - self._started
 
 

@@ -128,7 +128,7 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
     if texts.facts.fingerprint != checkpoint.text.fingerprint:
         raise InputError(
             f"the text has changed since this run began ({', '.join(texts.facts.names[:3])}); resume needs the same "
-            f"text: name it, a held-out text of its own with --val, or start a new run with --init-from"
+            f"text: name it, a separate held-out text with --val, or start a new run with --init-from"
         )
     task = Task(
         texts.train_ids,
@@ -172,7 +172,7 @@ def _open(text: TextSettings, *, known: Vocab | None) -> _Texts:
 
 
 def _shape_of(source: ModelFile, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The shape of ``source`` but for its vocabulary."""
+    """The shape of ``source``, without its vocabulary."""
     shape = source.settings.to_json()
     del shape["vocab_size"]
     if shape["input"] == "one-hot":

@@ -25,7 +25,7 @@ class _Tuning:
 
     Attributes:
         peak_rate: learning rate of a layer of 256 units or fewer.
-        dropout: share added with each doubling of exposure, and its maximum; see ``_noise``.
+        dropout: added dropout per doubling of exposure, and its maximum; see ``_noise``.
         weight_dropout: the same, of recurrent weights.
         speed: symbols per second, as a share of the GRU's.
     """
@@ -74,7 +74,7 @@ def recommend(
         vocab_size: V.
         on_gpu: whether a GPU computes.
         model: fields of ModelSettings the user fixed; they are kept, and what depends on them follows.
-        training: fields of TrainingSettings the user fixed; kept alike.
+        training: fields of TrainingSettings the user fixed; they are kept too.
 
     Raises:
         SettingsError: a fixed value is out of range.
@@ -91,7 +91,7 @@ def recommend(
     tuning = _SEARCHED.get(cell, _Tuning())
     hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, cell, seconds, on_gpu=on_gpu)
     epochs = _epochs(num_symbols, tuning.speed, hidden_size, seconds, on_gpu=on_gpu)
-    # Who names the size of an embedding wants one.
+    # A user who names the size of an embedding wants one.
     has_embedding = "embedding_size" in model or vocab_size > _MOST_ONE_HOT
     shape = ModelSettings(
         **{
@@ -150,11 +150,11 @@ def _epochs(num_symbols: int, speed: float, hidden_size: int, seconds: float, *,
 
 
 def _noise(exposure: float, step: float, most: float) -> float:
-    """Dropout against learning by heart: ``step`` more with each doubling of ``exposure`` above 1, up to ``most``.
+    """Dropout against learning by heart: ``step`` per doubling of ``exposure`` above 1, at most ``most``.
 
     Args:
-        exposure: passes over the text, times weights a symbol of it: many passes by many weights overfit.
-        step: share more with each doubling.
-        most: largest share.
+        exposure: passes over the text times weights per symbol of it: many passes by many weights overfit.
+        step: added dropout per doubling.
+        most: its maximum.
     """
     return min(most, step * math.log2(exposure)) if exposure > 1 else 0.0

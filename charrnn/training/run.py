@@ -1,4 +1,4 @@
-"""A run: updates, evaluations and saves in turn, told as events. It prints nothing.
+"""A run: updates, evaluations and saves in turn, given as events. It prints nothing.
 
     Learner: window -> update            Plan: how many, and when to evaluate
     now and then: evaluate the averaged weights -> Keeper: model.safetensors if best -> training.safetensors
@@ -74,7 +74,7 @@ class _Progress:
         self.last = now
 
     def show(self, step: int) -> None:
-        """What was shown is shown; the time of whoever showed it is no part of an update's."""
+        """Begins the next interval; the time that showing took is not part of an update's."""
         self.shown_step, self.loss = step, torch.zeros_like(self.loss)
         self.shown_at = self.last = time.monotonic()
 
@@ -279,7 +279,7 @@ class Run:
             raise self._diverged("the held-out loss is not finite") from error
 
     def _model_file(self, score: Score) -> ModelFile:
-        # Where the text lies is the run's own business: a model is shared, its maker's paths are not.
+        # A model is shared, so it does not hold the paths of its texts.
         facts = {
             "step": self.step,
             "corpus": self._task.text.to_json(),
@@ -292,7 +292,7 @@ class Run:
     def _stop(self) -> Iterator[event.Event]:
         score = self._keeper.best
         if score is None:
-            # So that there is a model to look at. The run itself takes no notice, or resuming would not be exact.
+            # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
             score = self._score()
             yield from self._keeper.write(self._model_file(score), step=self.step)
         yield from self._save()
@@ -314,7 +314,7 @@ class Run:
         if is_exact and len(self._task.held_out_ids) <= MAX_EVALUATED:
             return
         if not self._keeper.is_stored or not self._world.is_first:
-            return  # what is stored is an older model, of which the warnings told; or another process sees to it
+            return  # an older model is stored, as warnings have said; or another process does this
         try:
             best = read_model(self._keeper.path)
         except InputError as error:

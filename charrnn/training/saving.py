@@ -13,7 +13,7 @@ class Saver:
     """Counts the failures of each thing that is written.
 
     Args:
-        writes: whether this process writes at all; of several that share a run, one does.
+        writes: whether this process writes; of several that share a run, only one does.
     """
 
     def __init__(self, *, writes: bool) -> None:

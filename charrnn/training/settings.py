@@ -51,8 +51,10 @@ class TrainingSettings(Settings):
         panel=_LENGTH,
         shown_default="5, or 60 epochs of a text below 400,000 symbols",
     )
-    epochs: float | None = setting(None, help="... or in passes over the text.", above=0, high=1e9, panel=_LENGTH)
-    steps: int | None = setting(None, help="... or in updates.", low=1, high=10**12, panel=_LENGTH)
+    epochs: float | None = setting(
+        None, help="Length of the run in passes over the text.", above=0, high=1e9, panel=_LENGTH
+    )
+    steps: int | None = setting(None, help="Length of the run in updates.", low=1, high=10**12, panel=_LENGTH)
     batch_size: int = setting(help="Parallel streams.", low=1, high=65_536, panel=_PANEL, shown_default=CHOSEN)
     bptt: int = setting(help="Steps a gradient reaches back.", low=1, high=65_536, panel=_PANEL, shown_default=CHOSEN)
     dropout: float = setting(
@@ -60,7 +62,7 @@ class TrainingSettings(Settings):
     )
     weight_dropout: float = setting(
         0.0,
-        help="Share of the recurrent weights dropped, drawn anew for each window.",
+        help="Share of the recurrent weights dropped; others for each window.",
         low=0,
         below=1,
         panel=_PANEL,
@@ -74,11 +76,11 @@ class TrainingSettings(Settings):
     beta2: float = setting(0.99, help="AdamW's decay of the mean squared gradient.", low=0, high=0.999999, panel=_PANEL)
     grad_clip: float = setting(0.25, help="Largest norm of the gradient.", above=0, high=1e6, panel=_PANEL)
     averaging: float = setting(
-        0.05, help="Share of the steps so far that the averaged weights look back.", low=0, high=1, panel=_PANEL
+        0.05, help="Share of the steps so far that the average of the weights covers.", low=0, high=1, panel=_PANEL
     )
     restart: float = setting(
         0.05,
-        help="Share of windows at which a stream begins anew from the zero state.",
+        help="Share of windows at which a stream begins again from the zero state.",
         low=0,
         high=1,
         panel=_PANEL,

@@ -1,7 +1,7 @@
 """The processes that share a run: one, or those that torchrun has started, on one machine or several.
 
 Each process computes its share of the streams; gradients are averaged before every update, so all hold the same weights
-to the last bit. Rank 0 alone writes files and speaks.
+to the last bit. Only rank 0 writes files and messages.
 
     torchrun --nproc-per-node 2 -m charrnn train text.txt
 """
@@ -38,14 +38,14 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def columns(self, num_streams: int) -> slice:
         """The streams, of ``num_streams`` in all, that this process computes.
 
         Raises:
-            SettingsError: they cannot be shared out evenly.
+            SettingsError: they cannot be divided evenly.
         """
         if num_streams % self.size:
             raise SettingsError(
@@ -68,7 +68,7 @@ class World:
             at += tensor.numel()
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Which of the flags some process has raised: what clocks and signals tell one, all must act on alike."""
+        """Which of the flags some process has raised: clocks and signals differ, but all processes must do the same."""
         if self.size == 1:
             return flags
         raised = torch.tensor(flags, dtype=torch.float32)
@@ -89,11 +89,11 @@ class World:
         """What rank 0 gives as ``value``, plain JSON."""
         if self.size == 1:
             return value
-        told = json.dumps(value).encode()
-        length = torch.tensor([len(told)])
+        sent = json.dumps(value).encode()
+        length = torch.tensor([len(sent)])
         with _talking():
             dist.broadcast(length, 0)
-        data = torch.tensor(list(told), dtype=torch.uint8) if self.is_first else torch.zeros(int(length)).byte()
+        data = torch.tensor(list(sent), dtype=torch.uint8) if self.is_first else torch.zeros(int(length)).byte()
         with _talking():
             dist.broadcast(data, 0)
         return json.loads(bytes(data.tolist()))

@@ -2,7 +2,7 @@
 
 Every figure is a median over rounds, and the rounds of all competitors are interleaved, so that a machine that slows
 down slows all of them. torch.nn is given its best of float32 and bfloat16, one thread and all, and threads that spin
-or sleep between operators. Tables are Markdown, as the README carries them.
+or sleep between operators. Tables are Markdown, as docs/results.md carries them.
 
     python tests/benchmarks/bench.py                  all but losses
     python tests/benchmarks/bench.py step inference   some of it
@@ -22,14 +22,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from charrnn.__main__ import rest_threads
+from charrnn.__main__ import let_idle_threads_sleep
+from charrnn.machine import num_cores
 
 SECTIONS = ("step", "inference", "memory", "start", "loss")
 CELLS = ("rnn", "lstm", "gru")
 SIZES = (256, 512)
 B, T, V = 16, 64, 65
-SECONDS = 0.5  # a measurement
-NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SECONDS = 0.5  # per measurement
+NUM_CORES = num_cores()
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--worker", choices=tuple(WORKERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        rest_threads()
+        let_idle_threads_sleep()
         print(json.dumps(WORKERS[options.worker]()))
         return
     sections = options.sections or [name for name in SECTIONS if name != "loss" or options.text]
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def report_steps(rounds: int) -> None:
-    """Characters a second of whole training steps, by charrnn and by torch.nn at its best."""
+    """Characters per second of whole training steps, by charrnn and by torch.nn at its best."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for policy in ("charrnn", "active", "passive"):
@@ -143,10 +144,10 @@ def measure_torch_steps() -> dict[str, float]:
 
 def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
     import torch
-    from charrnn.models.char_rnn import CharRNN
-    from charrnn.models.recurrence import Backend
     from torch.nn import functional as F
 
+    from charrnn.models.layer import Backend
+    from charrnn.models.network import CharRNN
     from charrnn.models.settings import ModelSettings
     from charrnn.training.optimizer import Optimizer
     from charrnn.training.settings import TrainingSettings
@@ -162,7 +163,7 @@ def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
         nonlocal state
         logits, after = model(ids[:-1], state)
         loss = F.cross_entropy(logits.flatten(0, 1), ids[1:].flatten())
-        state = after.detach()
+        state = after.map(torch.Tensor.detach)
         for weight in model.weights().values():
             weight.grad = None
         loss.backward()
@@ -174,11 +175,11 @@ def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
 def _gradient_difference(cell: str, size: int) -> float:
     """The largest difference of any gradient, as a share of its tensor's largest element."""
     import torch
-    from charrnn.models.char_rnn import CharRNN
-    from charrnn.models.recurrence import Backend
     from peer import PlainModel
     from torch.nn import functional as F
 
+    from charrnn.models.layer import Backend
+    from charrnn.models.network import CharRNN
     from charrnn.models.settings import ModelSettings
 
     model = CharRNN(ModelSettings(vocab_size=V, cell=cell, hidden_size=size), Backend("native", NUM_CORES))
@@ -221,7 +222,7 @@ def _flops_per_char(cell: str, size: int) -> float:
 
 
 def report_inference(rounds: int) -> None:
-    """Characters a second of sampling and scoring, GRU 1x256 and 1x512."""
+    """Characters per second of sampling and scoring, GRU 1x256 and 1x512."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for key, value in _work("inference", "charrnn").items():
@@ -237,15 +238,14 @@ def report_inference(rounds: int) -> None:
 
 
 def measure_inference() -> dict[str, float]:
-    """Worker: sampling and scoring by charrnn's engine and by plain loops."""
+    """Worker: sampling and scoring by charrnn's predictor and by plain loops."""
     import numpy as np
     import torch
-    from charrnn.inference.engine import open_engine
-    from charrnn.inference.sampling import SamplingSettings
     from peer import PlainModel, draw, score
 
     from charrnn.inference.scoring import score_ids, score_streams
-    from charrnn.models.settings import ModelSettings
+    from charrnn.models.open import open_network
+    from charrnn.models.settings import ModelSettings, SamplingSettings
     from charrnn.text.vocab import Vocab
 
     vocab = Vocab.of_text("".join(map(chr, range(32, 32 + V))))
@@ -257,21 +257,23 @@ def measure_inference() -> dict[str, float]:
             name: random.uniform(-1, 1, shape).astype(np.float32) / np.float32(size**0.5)
             for name, shape in settings.parameter_shapes().items()
         }
-        engine = open_engine(settings, weights, num_threads=NUM_CORES)
+        predictor = open_network(settings, weights, num_threads=NUM_CORES)
         plain = PlainModel("gru", size, V)
         ids = random.integers(0, V, 1 << 16)
         for num_streams in (1, 64):
             uniforms = random.random((2048 if num_streams == 1 else 256, num_streams))
-            first, state = np.zeros(num_streams, np.intp), engine.zero_state(num_streams)
+            first, state = np.zeros(num_streams, np.intp), predictor.zero_state(num_streams)
             seconds = _median_seconds(
-                lambda e=engine, f=first, s=state, u=uniforms: e.generate(f, s, uniforms=u, sampling=SamplingSettings())
+                lambda p=predictor, f=first, s=state, u=uniforms: p.generate(
+                    f, s, uniforms=u, sampling=SamplingSettings()
+                )
             )
             found[f"charrnn: sample {num_streams} at once @ GRU 1x{size}"] = uniforms.size / seconds
         found[f"charrnn: score one exact stream @ GRU 1x{size}"] = len(ids) / _median_seconds(
-            lambda e=engine, x=ids: score_ids(e, x, vocab=vocab)
+            lambda p=predictor, x=ids: score_ids(p, x, vocab=vocab)
         )
         found[f"charrnn: score --streams 16 @ GRU 1x{size}"] = len(ids) / _median_seconds(
-            lambda e=engine, x=ids: score_streams(e, x, vocab=vocab, num_streams=16)
+            lambda p=predictor, x=ids: score_streams(p, x, vocab=vocab, num_streams=16)
         )
         best: dict[str, float] = {}
         for num_threads in sorted({1, NUM_CORES}):

@@ -1,10 +1,10 @@
 """The recipe search, by the command itself: trials on a part of a text that is never the part reported.
 
-    python tests/benchmarks/search.py shakespeare.txt                 the trials of search.md, hours of them
+    python tests/benchmarks/search.py shakespeare.txt                 all trials of docs/results.md, hours of them
     python tests/benchmarks/search.py shakespeare.txt lstm512 wd.08   some of them
 
-A trial learns the first 80 % of the text and is scored, exactly, on what follows up to 90 %. The last tenth, of which
-the README reports, is not read. Trials are given in steps, so that a slow machine repeats the losses of a fast one.
+A trial learns the first 80 % of the text and is scored, exactly, on what follows up to 90 %. The last tenth, which the
+other figures are of, is not read. Trials are given in steps, so that a slow machine repeats the losses of a fast one.
 """
 
 import json

@@ -93,7 +93,7 @@ def test_fine_tuning_says_what_was_kept_and_added(tmp_path, text):
         (["play.txt", "--device", "cuda"], 6, "--device cpu"),
         (["--resume", "nowhere"], 3, "no run 'nowhere'"),
         (["--resume", "nowhere", "--hidden-size", "5"], 2, "--hidden-size"),
-        (["play.txt", "--init-from", "play.txt"], 3, "no safetensors file"),
+        (["play.txt", "--init-from", "play.txt"], 3, "not a safetensors file"),
         (["play.txt", "--encoding", "klingon"], 2, "encoding is 'klingon'"),
     ],
     ids=str,

@@ -108,7 +108,7 @@ def test_without_a_compiler_the_reason_says_so(tmp_path: Path) -> None:
 
 
 def test_a_CC_that_is_no_command_is_named(tmp_path: Path) -> None:
-    assert answer(ask(CC="nowhere-cc", HOME=str(tmp_path))) == "CC is 'nowhere-cc', which is no command here"
+    assert answer(ask(CC="nowhere-cc", HOME=str(tmp_path))) == "CC is 'nowhere-cc', which is not a command here"
 
 
 def test_CHARRNN_NATIVE_0_turns_the_kernels_off() -> None:

@@ -231,7 +231,7 @@ def test_marks_that_do_not_fit_are_refused() -> None:
         ids, uniforms = np.zeros(2, np.int64), np.full((3, 2), 0.5)
         engine.generate(ids, engine.zero_state(2), uniforms=uniforms, sampling=SamplingSettings(), marks=marks)
 
-    with pytest.raises(InputError, match="2 symbols, which are no bytes"):
+    with pytest.raises(InputError, match="2 symbols, which are not bytes"):
         generate(words, [0, 0])
     for marks in ([0], [0, 200]):
         with pytest.raises(InputError, match="marks must be 2 states"):

@@ -10,8 +10,8 @@ from command import invoke
 
 import charrnn
 from charrnn.inference.scoring import score_ids
-from charrnn.storage.container import VERSION
 from charrnn.storage.model_file import read_model
+from charrnn.storage.upgrade import VERSION
 from charrnn.text.corpus import encode_text_file
 from charrnn.training.checkpoint import read_checkpoint
 

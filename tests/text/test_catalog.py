@@ -104,7 +104,7 @@ def test_without_a_network_the_way_by_hand_is_told(tmp_path, monkeypatch):
 def test_an_address_of_another_kind_is_never_opened(tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(PLAY)
-    with pytest.raises(InputError, match="no web address"):
+    with pytest.raises(InputError, match="not a web address"):
         gather_entry(play(secret.as_uri()), tmp_path)
 
 

@@ -147,10 +147,14 @@ def test_paths_that_are_no_text_are_refused_by_name(tmp_path):
 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").mkdir()
-    for name, word in (("missing.txt", "No such file"), ("pipe", "no regular file"), ("empty", "holds no text file")):
+    for name, word in (
+        ("missing.txt", "No such file"),
+        ("pipe", "not a regular file"),
+        ("empty", "holds no text file"),
+    ):
         with pytest.raises(InputError, match=word):
             open_corpus([tmp_path / name], level="char")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         open_corpus(["/dev/zero"], level="byte")
 
 

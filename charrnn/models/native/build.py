@@ -161,7 +161,7 @@ def _obtain() -> Library:
     if not command:
         chosen = os.environ.get("CC", "").strip()
         if chosen:
-            raise _UnavailableError(f"CC is {chosen!r}, which is no command here")
+            raise _UnavailableError(f"CC is {chosen!r}, which is not a command here")
         raise _UnavailableError("no C compiler (cc, gcc or clang) on the PATH")
     try:
         identity = _run([*command, "--version"])
@@ -240,6 +240,6 @@ def _said(error: Exception) -> str:
         return f"no answer within {error.timeout:.0f} s"
     if isinstance(error, subprocess.CalledProcessError):
         lines = [line for line in error.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        told = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
-        return repr(told) if told else f"exit status {error.returncode}"
+        said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
+        return repr(said) if said else f"exit status {error.returncode}"
     return repr(str(error))

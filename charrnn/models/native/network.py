@@ -123,7 +123,7 @@ class NativeNetwork(Predictor):
         if marks is not None:
             marks = np.array(marks, np.uint8)
             if self.num_symbols != ALLOWED.shape[1]:
-                raise InputError(f"the model has {self.num_symbols} symbols, which are no bytes")
+                raise InputError(f"the model has {self.num_symbols} symbols, which are not bytes")
             if marks.shape != ids.shape or (marks >= NUM_STATES).any():
                 raise InputError(f"marks must be {len(ids)} states below {NUM_STATES}")
             arrays |= {"transitions": TRANSITIONS, "allowed": ALLOWED.view(np.uint8), "marks": marks}

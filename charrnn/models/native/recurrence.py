@@ -116,7 +116,7 @@ def _call(name: str, numbers: dict[str, int], **tensors: Tensor | None) -> None:
     if status == _BAD_ID:
         raise IndexError("an id is outside the table of inputs")
     if status == _NO_BF16:
-        raise RuntimeError("this processor has no bfloat16 products (has_bfloat16() tells)")
+        raise RuntimeError("this processor has no bfloat16 products; ask has_bfloat16() first")
 
 
 def _floats(name: str, tensor: Tensor | None, *shape: int) -> Tensor:

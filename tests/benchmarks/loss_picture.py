@@ -1,7 +1,7 @@
-"""Held-out loss against time, a line a cell: the README's picture.
+"""Held-out loss against time, one line per cell: the picture in docs/results.md.
 
-    python tests/benchmarks/picture.py shakespeare.txt 1.42 loss.svg
-    python tests/benchmarks/picture.py checkpoints/rnn checkpoints/gru checkpoints/lstm loss.svg     runs already made
+    python tests/benchmarks/loss_picture.py shakespeare.txt 1.42 loss.svg
+    python tests/benchmarks/loss_picture.py checkpoints/rnn checkpoints/gru checkpoints/lstm loss.svg     existing runs
 
 Needs matplotlib (``pip install matplotlib``).
 """
