@@ -273,8 +273,11 @@ class Run:
 
     def _score(self) -> Score:
         """The averaged model on held-out text, in the precision of the training."""
+        return self._evaluated(self._learner.averaged, MAX_EVALUATED)
+
+    def _evaluated(self, network: CharRNN, num_symbols: int) -> Score:
         try:
-            return evaluate(self._learner.averaged, self._task.held_out_ids[:MAX_EVALUATED], self._task.vocab)
+            return evaluate(network, self._task.held_out_ids[:num_symbols], self._task.vocab)
         except NonFiniteError as error:
             raise self._diverged("the held-out loss is not finite") from error
 
@@ -323,7 +326,7 @@ class Run:
         with torch.no_grad():
             network = CharRNN(best.settings, exact).to(self._placement.device)
             network.set_weights({name: torch.tensor(w) for name, w in best.weights.items()})
-        score = evaluate(network, self._task.held_out_ids[:MAX_FINAL], self._task.vocab)
+        score = self._evaluated(network, MAX_FINAL)
         yield from self._keeper.rescore(best, score, step=self.step)
 
     def _save(self) -> Iterator[event.Event]:

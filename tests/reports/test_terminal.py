@@ -120,7 +120,10 @@ def test_a_full_disk_is_an_error_that_says_so_and_is_said_once():
 
 
 def test_a_closed_output_is_an_error():
-    code = "import sys\nsys.stdout = None\nfrom charrnn.reports.terminal import write_result\nwrite_result('x')\n"
+    code = (
+        "import sys\nsys.stdout = None\nfrom charrnn.reports.terminal import prepare_standard_streams, write_result\n"
+        "prepare_standard_streams()\nwrite_result('x')\n"
+    )
     assert b"OutputError: standard output is closed" in run(code).stderr
 
 
