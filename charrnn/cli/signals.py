@@ -49,6 +49,7 @@ class StopRequest:
         self.exit_code: ExitCode | None = None
         self._saves = False
         self._num_heard = 0
+        self._is_over = False
         self._is_known = False  # to the main thread
 
     def __call__(self) -> bool:
@@ -88,7 +89,7 @@ class StopRequest:
         say(message)  # last: where nobody reads it, this thread waits here
 
     def _end(self) -> None:
-        if not self._saves and self.exit_code is not None:
+        if not self._saves and not self._is_over and self.exit_code is not None:
             os._exit(self.exit_code)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
@@ -127,6 +128,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
+        request._is_over = True
         signal.set_wakeup_fd(fd_before)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -44,7 +44,8 @@ class Generated(NamedTuple):
 class Predictor(ABC):
     """Something that predicts the next symbol. ``zero_state`` and ``step`` are enough; the rest follows from them.
 
-    A stream's numbers depend on that stream alone, to the last bit, whatever is beside it.
+    A stream's numbers depend on that stream alone, whatever is beside it: within rounding, and where a stored model is
+    opened its steps to the last bit, so that a text that is written does not depend on how many are.
     """
 
     @property

@@ -1,12 +1,14 @@
 """One layer by each of its paths: the same numbers, with their gradients, and the same weights dropped."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from cells import CELLS, OF_TORCH, WITH_KERNEL
 from small_network import B, H, T, V, shape_of
 
+from charrnn.models.cells import CELLS as TABLE
 from charrnn.models.layer import UNROLLED, Backend, project
 from charrnn.models.native.build import library, unavailable_reason
 from charrnn.models.network import CharRNN
@@ -59,14 +61,13 @@ def test_the_kernels_and_the_unrolled_equations_agree_in_everything(cell, form, 
         assert (found - expected).abs().max().item() <= 1e-5 * scale
 
 
-@pytest.mark.parametrize("path", ["fused", "native"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_cell_without_that_path_takes_its_equations(cell, path):
-    if cell in (OF_TORCH if path == "fused" else WITH_KERNEL):
-        pytest.skip(f"the cell has a path {path} of its own")
+def test_a_cell_without_operator_or_kernel_takes_its_equations(monkeypatch, cell):
     settings = shape_of(cell=cell, num_layers=2)
-    by_path = computed(settings, Backend(path), dtype=torch.float64)
-    assert all(map(torch.equal, by_path, computed(settings, UNROLLED, dtype=torch.float64)))
+    expected = computed(settings, UNROLLED, dtype=torch.float64)
+    monkeypatch.setitem(TABLE, cell, replace(TABLE[cell], fused="", kernel=""))
+    for path in ("fused", "native"):
+        assert all(map(torch.equal, computed(settings, Backend(path), dtype=torch.float64), expected))
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -205,6 +205,17 @@ def test_a_streams_steps_do_not_depend_on_its_neighbours_to_the_last_bit(kind, c
             np.testing.assert_array_equal(alone[0], logits[b])
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dynamic"])
+@of_every_cell
+def test_a_streams_score_does_not_depend_on_its_neighbours(kind, cell):
+    predictor = make(kind, cell)
+    ids = np.random.default_rng(6).integers(0, V, (T + 1, 9))
+    nats, _ = predictor.score(ids[:-1], ids[1:], predictor.zero_state(9))
+    for b in range(9):
+        alone, _ = predictor.score(ids[:-1, [b]], ids[1:, [b]], predictor.zero_state(1))
+        np.testing.assert_allclose(alone[:, 0], nats[:, b], rtol=0, atol=TOLERANCE)
+
+
 SAMPLINGS = [
     SamplingSettings(),
     SamplingSettings(temperature=0),

@@ -1,16 +1,21 @@
 """From options to a task: splits, sizes that fit, weights carried over to a larger vocabulary."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from charrnn.models.char_rnn import CharRNN
-from charrnn.models.recurrence import UNROLLED
+from cells import CELLS
+from tiny_run import StopAfter, make_run
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.models.layer import UNROLLED
+from charrnn.models.network import CharRNN
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile
 from charrnn.text.vocab import Vocab
-from charrnn.training.preparation import TextChoice, prepare
+from charrnn.training.checkpoint import read_checkpoint
+from charrnn.training.preparation import prepare, prepare_resume
 
 STEPS = {"steps": 3}
 
@@ -22,7 +27,7 @@ def text_file(tmp_path, text, name="text.txt"):
 
 def prepared(paths, *, model=None, training=None, init_from=None, **text):
     return prepare(
-        TextChoice(tuple(paths), **text),
+        {"texts": tuple(paths), **text},
         on_gpu=False,
         model=model or {},
         training=training or STEPS,
@@ -30,12 +35,12 @@ def prepared(paths, *, model=None, training=None, init_from=None, **text):
     )
 
 
-def model_of(symbols, **shape):
+def model_of(symbols, *, facts=None, **shape):
     vocab = Vocab.of_text(symbols)
     settings = ModelSettings(vocab_size=vocab.size, hidden_size=4, embedding_size=3, **shape)
     network = CharRNN(settings, UNROLLED)
     network.initialize(9)
-    return ModelFile(settings, vocab, {k: w.detach().numpy().copy() for k, w in network.weights().items()}, {})
+    return ModelFile(settings, vocab, {k: w.detach().numpy().copy() for k, w in network.weights().items()}, facts or {})
 
 
 def test_the_last_tenth_is_held_out_unless_asked_otherwise(tmp_path):
@@ -45,7 +50,7 @@ def test_the_last_tenth_is_held_out_unless_asked_otherwise(tmp_path):
 
 
 def test_a_held_out_text_of_its_own_shares_the_vocabulary(tmp_path):
-    task = prepared([text_file(tmp_path, "ab" * 50)], val_paths=(text_file(tmp_path, "bcb", "val"),)).task
+    task = prepared([text_file(tmp_path, "ab" * 50)], val=(text_file(tmp_path, "bcb", "val"),)).task
     assert task.vocab.symbols == "abc"
     assert task.vocab.decode(task.train_ids) == "ab" * 50
     assert task.vocab.decode(task.held_out_ids) == "bcb"
@@ -67,8 +72,9 @@ def test_what_the_user_fixed_is_kept_and_the_rest_follows_it(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["one-hot", "embedding"])
-def test_a_larger_vocabulary_keeps_old_rows_and_gets_fresh_ones(tmp_path, kind):
-    source = model_of("ac", input=kind)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_larger_vocabulary_keeps_old_rows_and_gets_fresh_ones(tmp_path, kind, cell):
+    source = model_of("ac", input=kind, cell=cell)
     found = prepared([text_file(tmp_path, "abc" * 50)], init_from=source)
     assert found.task.vocab.symbols == "abc"
     assert any("2 symbols kept, 1 added with fresh weights: b" in note for note in found.notes)
@@ -87,35 +93,99 @@ def test_a_shape_that_contradicts_the_model_to_start_from_is_refused(tmp_path):
     path = text_file(tmp_path, "ac" * 50)
     with pytest.raises(SettingsError, match="hidden_size is 5, but the model to start from has 4"):
         prepared([path], init_from=model_of("ac"), model={"hidden_size": 5})
-    assert prepared([path], init_from=model_of("ac"), model={"dropout": 0.5}).task.model.dropout == 0.5
+    with pytest.raises(SettingsError, match="level is 'byte', but the model to start from has 'char'"):
+        prepared([path], init_from=model_of("ac"), level="byte")
+    loose = prepared([path], init_from=model_of("ac"), training={**STEPS, "dropout": 0.5}).task
+    assert loose.training.dropout == 0.5
+
+
+def test_a_model_to_start_from_brings_its_dropout_unless_another_is_given(tmp_path):
+    path = text_file(tmp_path, "ac" * 50)
+    source = model_of("ac", facts={"training": {"dropout": 0.25, "weight_dropout": 0.125, "learning_rate": 3.0}})
+    kept = prepared([path], init_from=source).task.training
+    assert (kept.dropout, kept.weight_dropout) == (0.25, 0.125)
+    assert kept.learning_rate < 3.0  # that of the recipe, halved
+    other = prepared([path], init_from=source, training={**STEPS, "dropout": 0.5}).task.training
+    assert (other.dropout, other.weight_dropout) == (0.5, 0.125)
+
+
+def test_starting_from_a_model_halves_a_rate_that_is_chosen(tmp_path):
+    path = text_file(tmp_path, "ac" * 50)
+    shape = {"hidden_size": 4, "input": "one-hot"}
+    fresh = prepared([path], model=shape).task.training.learning_rate
+    assert prepared([path], init_from=model_of("ac")).task.training.learning_rate == fresh / 2
+    given = prepared([path], init_from=model_of("ac"), training={**STEPS, "learning_rate": 0.5})
+    assert given.task.training.learning_rate == 0.5
+
+
+def test_what_is_known_of_the_text_names_no_place(tmp_path):
+    task = prepared([text_file(tmp_path, "abcdefghij" * 20)]).task
+    assert task.text.names == ("text.txt",)
+    assert (task.text.num_texts, task.text.num_symbols, task.text.num_held_out) == (1, 200, 20)
+    assert str(tmp_path) not in str(task.text.to_json())
+    assert task.source.texts == (str(tmp_path / "text.txt"),)
+
+
+def stopped(tmp_path, **text):
+    """A task, and the checkpoint of its run after one update."""
+    task = prepared([text_file(tmp_path, "abcdefghij" * 20)], model={"hidden_size": 4}, **text).task
+    list(make_run(task, tmp_path / "run").events(StopAfter(1)))
+    return task, read_checkpoint(tmp_path / "run" / "training.safetensors")
 
 
 def test_a_resumed_run_refuses_a_text_that_has_changed(tmp_path):
-    from tiny_run import StopAfter, make_trainer
-
-    from charrnn.training.checkpoint import read_checkpoint
-    from charrnn.training.preparation import prepare_resume
-
-    path = text_file(tmp_path, "abcdefghij" * 20)
-    task = prepared([path], model={"hidden_size": 4}).task
-    list(make_trainer(task, tmp_path / "run").run(StopAfter(1)))
-    checkpoint = read_checkpoint(tmp_path / "run" / "training.safetensors")
+    task, checkpoint = stopped(tmp_path)
     again = prepare_resume(checkpoint).task
     np.testing.assert_array_equal(again.train_ids, task.train_ids)
     moved = text_file(tmp_path, "abcdefghij" * 20, "moved.txt")
-    assert len(prepare_resume(checkpoint, [moved]).task.train_ids) == len(task.train_ids)
+    found = prepare_resume(checkpoint, {"texts": (moved,)}).task
+    assert len(found.train_ids) == len(task.train_ids)
+    assert found.source.texts == (moved,)
     text_file(tmp_path, "abcdefghij" * 19 + "jihgfedcba")
     with pytest.raises(InputError, match="has changed since this run began"):
         prepare_resume(checkpoint)
+
+
+def test_a_resumed_run_may_name_its_held_out_text_again(tmp_path):
+    held_out = text_file(tmp_path, "jihg" * 9, "val.txt")
+    task, checkpoint = stopped(tmp_path, val=(held_out,))
+    moved = text_file(tmp_path, "jihg" * 9, "moved.txt")
+    (tmp_path / "val.txt").unlink()
+    with pytest.raises(InputError, match=r"val\.txt"):
+        prepare_resume(checkpoint)
+    found = prepare_resume(checkpoint, {"val": (moved,)}).task
+    np.testing.assert_array_equal(found.held_out_ids, task.held_out_ids)
+    np.testing.assert_array_equal(found.train_ids, task.train_ids)
+    assert (found.source.texts, found.source.val) == (task.source.texts, (moved,))
+    text_file(tmp_path, "jihg" * 8 + "jihf", "moved.txt")
+    with pytest.raises(InputError, match="a held-out text of its own with --val"):
+        prepare_resume(checkpoint, {"val": (moved,)})
+
+
+@pytest.mark.parametrize(("name", "said"), [("texts", "RUN -"), ("val", "RUN --val -")])
+def test_a_resumed_run_asks_for_standard_input_again(tmp_path, name, said):
+    task, checkpoint = stopped(tmp_path, val=(text_file(tmp_path, "jihg" * 9, "val.txt"),))
+    piped = replace(checkpoint, source=replace(checkpoint.source, **{name: ("-",)}))
+    with pytest.raises(InputError, match=said):
+        prepare_resume(piped)
+    named = getattr(task.source, name)
+    assert prepare_resume(piped, {name: named}).task.source == task.source
+
+
+def test_a_resumed_run_is_as_it_began_whatever_the_recipe_is_now(tmp_path):
+    task, checkpoint = stopped(tmp_path)
+    found = prepare_resume(checkpoint).task
+    assert (found.model, found.training, found.vocab, found.text) == (task.model, task.training, task.vocab, task.text)
 
 
 @pytest.mark.parametrize(
     ("model", "training", "word"),
     [
         ({"hidden_size": 0}, {}, "hidden_size is 0; it must be a whole number from 1"),
-        ({"dropout": 1.0}, {}, "dropout is 1.0; it must be at least 0 and below 1"),
-        ({"reset": "before", "cell": "lstm"}, {}, "reset 'before'"),
-        ({}, {"learning_rate": float("nan")}, "learning_rate is nan; it must be a number above 0 to 10"),
+        ({}, {**STEPS, "dropout": 1.0}, "dropout is 1.0; it must be a number at least 0 and below 1"),
+        ({"cell": "transformer"}, {}, "cell is 'transformer'; it must be one of"),
+        ({"input": "one-hot", "embedding_size": 3}, {}, "--embedding-size goes with --input embedding"),
+        ({}, {**STEPS, "learning_rate": float("nan")}, "learning_rate is nan; it must be a number above 0 and at most"),
         ({}, {"minutes": 1.0, "steps": 2}, "exactly one of minutes, epochs and steps"),
         ({}, {"epochs": -1.0}, "epochs is -1.0"),
     ],
@@ -125,7 +195,10 @@ def test_values_out_of_range_are_named_with_their_range(tmp_path, model, trainin
         prepared([text_file(tmp_path, "abcdefghij" * 20)], model=model, training=training or STEPS)
 
 
-def test_a_held_out_share_of_none_or_all_is_refused():
+def test_a_held_out_share_of_none_or_all_is_refused(tmp_path):
+    path = text_file(tmp_path, "abcdefghij" * 20)
     for share in (0.0, 1.0, float("nan")):
         with pytest.raises(SettingsError, match="val_fraction"):
-            TextChoice(("x",), val_fraction=share)
+            prepared([path], val_fraction=share)
+    with pytest.raises(SettingsError, match="--val-fraction goes without --val"):
+        prepared([path], val_fraction=0.1, val=(path,))
