@@ -1,10 +1,13 @@
 """``python -m charrnn`` is the ``charrnn`` command."""
 
 import os
+import signal
 
 
 def main() -> None:
     """Runs the command line."""
+    # Until the command listens to signals itself, Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     let_idle_threads_sleep()
     from charrnn.cli.app import main as run
 

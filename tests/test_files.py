@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from charrnn.errors import OutputError
-from charrnn.files import probe_writable, remove_stale, write_atomically
+from charrnn.files import describe, probe_writable, remove_stale, replacing, temporary_beside, write_atomically
 
 CALLS = ("open", "write", "fsync", "replace", "close")
 
@@ -125,3 +125,44 @@ def test_a_write_that_takes_nothing_is_an_error_and_no_endless_loop(tmp_path, mo
     with pytest.raises(OutputError, match="took no byte"):
         write_atomically(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_written_in_pieces_takes_its_place_at_the_end_of_the_block(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with replacing(path) as file:
+        for piece in (b"one ", memoryview(b"two "), b"three"):
+            file.write(piece)
+            assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"one two three"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write_half():
+        with replacing(path) as file:
+            file.write(b"half of the ")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_name_is_hidden_and_tells_its_writer(tmp_path):
+    names = {temporary_beside(tmp_path / "a file.txt").name for _ in range(20)}
+    assert len(names) == 20
+    assert all(name.startswith(f".a file.txt.tmp-{os.getpid()}-") for name in names)
+
+
+def test_what_went_wrong_tells_the_room_only_where_it_is_the_matter(tmp_path):
+    full = describe(OSError(errno.ENOSPC, "No space left on device"), tmp_path, 1234)
+    assert full.startswith("No space left on device (1,234 bytes needed, ")
+    assert full.endswith(" bytes free): free some room")
+    assert "unknown number" in describe(OSError(errno.ENOSPC, "full"), tmp_path / "gone", 1)
+    assert describe(OSError(errno.EACCES, "Permission denied"), tmp_path, 1) == "Permission denied"

@@ -9,19 +9,26 @@ import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 MAY_IMPORT = {
-    "": set(),
+    "": set(),  # errors, units, fields, files, machine
     "text": {""},
     "models": {"", "text"},
     "storage": {"", "text", "models"},
-    "training": {"", "text", "models", "storage"},
     "inference": {"", "text", "models", "storage"},
-    "reports": {"", "text", "models", "storage", "training", "inference"},
-    "cli": {"", "text", "models", "storage", "training", "inference", "reports"},
+    "training": {"", "text", "models", "storage", "inference"},
+    "reports": {"", "text", "models", "storage", "inference", "training"},
+    "cli": {"", "text", "models", "storage", "inference", "training", "reports"},
 }
 # The package's own front door and the command's stand above all folders.
 ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 WITHOUT_TORCH = ("text", "storage", "inference", "cli", "reports")
+# What options are made from: the command's help is there before numpy, let alone torch, would be loaded.
+WITHOUT_NUMPY = [
+    PACKAGE / "fields.py",
+    *(PACKAGE / folder / "settings.py" for folder in ("models", "text", "inference", "training")),
+    PACKAGE / "training" / "machine.py",
+    *sorted((PACKAGE / "cli").glob("*.py")),
+]
 
 
 def imported(path, *, at_load_only=False):
@@ -41,7 +48,45 @@ def imported(path, *, at_load_only=False):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "charrnn")
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path):
+    """The module's name, such as "charrnn.text.vocab"."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def modules_of(path, *, at_load_only=False):
+    """The modules of charrnn that a file imports; packages above them, which hold no code, left out."""
+    return {name for name in imported(path, at_load_only=at_load_only) if name in NAMES} - {"charrnn"}
+
+
+def circles(graph):
+    """Groups of nodes each of which reaches every other (Tarjan 1972), of two nodes or more, or a node to itself."""
+    order, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[node] = min(low[node], low[other])
+        if low[node] == order[node]:
+            group = stack[stack.index(node) :]
+            del stack[-len(group) :]
+            if len(group) > 1 or node in graph[node]:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in order:
+            visit(node)
+    return found
 
 
 def folder_of(name):
@@ -67,6 +112,31 @@ def test_torch_is_imported_at_load_by_models_and_training_alone(path):
     relative = path.relative_to(PACKAGE)
     if relative.parts[0] in WITHOUT_TORCH or len(relative.parts) == 1:
         assert not any(name.split(".")[0] == "torch" for name in imported(path, at_load_only=True))
+
+
+@pytest.mark.parametrize("path", WITHOUT_NUMPY, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_options_are_made_from_loads_neither_numpy_nor_torch(path):
+    """Neither itself nor by what it imports, as far as that goes."""
+    seen, waiting = set(), [name_of(path)]
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        libraries = {each.split(".")[0] for each in imported(NAMES[name], at_load_only=True)}
+        assert not libraries & {"numpy", "torch"}, f"{name} imports {libraries & {'numpy', 'torch'}}"
+        waiting += modules_of(NAMES[name], at_load_only=True) - seen
+    assert seen  # and so at least this one was looked at
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name: modules_of(path) for name, path in NAMES.items()}
+    assert sum(map(len, graph.values())) > len(graph)  # the graph is that of a package, not empty
+    assert circles(graph) == []
+
+
+def test_a_circle_would_be_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set()}) == [["a", "b", "c"]]
+    assert circles({"a": {"a"}, "b": {"a"}}) == [["a"]]
+    assert circles({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
 
 
 def test_every_folder_stands_in_the_table():

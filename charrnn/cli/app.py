@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, NoReturn
 
@@ -16,7 +17,7 @@ from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
 from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
-from charrnn.reports.terminal import occupy_standard_streams, raise_for_stdout, say
+from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout, say
 
 COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
 
@@ -62,7 +63,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs the command line; ends the process with an ``ExitCode``."""
-    occupy_standard_streams()
+    prepare_standard_streams()
     debug = "--debug" in sys.argv[1:] or bool(os.environ.get("CHARRNN_DEBUG"))
     try:
         with stop_on_signals() as request:
@@ -103,9 +104,6 @@ def _run(request: StopRequest) -> None:
 def _end(code: ExitCode) -> NoReturn:
     """Ends the process without waiting for threads that still compute, and whose memory the interpreter would free."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                continue
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)

@@ -49,6 +49,7 @@ class StopRequest:
         self.exit_code: ExitCode | None = None
         self._saves = False
         self._num_heard = 0
+        self._is_known = False  # to the main thread
 
     def __call__(self) -> bool:
         """Whether to stop."""
@@ -78,13 +79,13 @@ class StopRequest:
         if self._num_heard > 1:
             os._exit(self.exit_code or code)
         self.exit_code = code
-        if self._saves:
-            say("stopping: the run is saved after this update; a second signal ends it without saving")
-        else:
-            say("stopping")
+        message = "stopping: the run is saved after this update; a second signal ends it without saving"
+        if not self._saves:
+            message = "stopping"
             ender = threading.Timer(_SECONDS_TO_UNWIND, self._end)
             ender.daemon = True
             ender.start()
+        say(message)  # last: where nobody reads it, this thread waits here
 
     def _end(self) -> None:
         if not self._saves and self.exit_code is not None:
@@ -92,10 +93,14 @@ class StopRequest:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions."""
+        code = _EXIT_CODES[signal.Signals(number)]
         if self.exit_code is None:
-            self.exit_code = _EXIT_CODES[signal.Signals(number)]
+            self.exit_code = code
         if not self._saves:
-            raise Stopped(_EXIT_CODES[signal.Signals(number)])
+            raise Stopped(code)
+        if self._is_known:  # the thread that listens may wait for a reader of what it says
+            os._exit(code)
+        self._is_known = True
 
 
 @contextmanager

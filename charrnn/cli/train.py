@@ -17,7 +17,7 @@ from charrnn.fields import Settings, setting
 from charrnn.models.settings import ModelSettings
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.training.machine import MachineSettings
-from charrnn.training.settings import TrainingSettings
+from charrnn.training.settings import LENGTHS, TrainingSettings
 
 if TYPE_CHECKING:
     from charrnn.cli.signals import StopRequest
@@ -123,7 +123,10 @@ def train(
       charrnn train --config checkpoints/shakespeare/run.toml --name again --seed 1
     """
     if config is not None:
-        given = {**read_config(config, *GROUPS), **given}
+        stored = read_config(config, *GROUPS)
+        if any(name in given for name in LENGTHS):  # a run has one length, whichever way it is given
+            stored = {name: value for name, value in stored.items() if name not in LENGTHS}
+        given = {**stored, **given}
     given = _with_reset(given, reset)
     _check_given(given)
     train_given(given, context.obj)

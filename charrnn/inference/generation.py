@@ -106,7 +106,7 @@ def _chunks(
     ids, state = _read(predictor, prompt_ids, len(samples))
     marks = np.full(len(samples), START, TRANSITIONS.dtype) if vocab.level == "byte" else None
     num_steps = 1
-    while samples:
+    while True:
         # The state of a stream that ended is dropped, so that the others get the whole machine.
         num_steps = min(num_steps, max(1, _DRAWS_AT_ONCE // len(samples)), _most_draws(samples, vocab))
         uniforms = np.stack([sample.random.random(num_steps) for sample in samples], axis=1)
@@ -119,6 +119,8 @@ def _chunks(
                 yield chunk
             if not chunk.ended:
                 going.append(column)
+        if not going:
+            return
         if len(going) < len(samples):
             samples = [samples[column] for column in going]
             ids, state = ids[going], state.of_streams(going)

@@ -6,11 +6,12 @@ output is a terminal they are shown, not sent.
 
 import contextlib
 import errno
+import io
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from charrnn.errors import ExitCode, OutputError
 
@@ -35,7 +36,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def is_terminal() -> bool:
     """Whether standard output is a terminal."""
-    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+    return sys.stdout.isatty()
 
 
 def write_result(text: str, *, raw: bool = False) -> None:
@@ -49,8 +50,6 @@ def write_result(text: str, *, raw: bool = False) -> None:
         OutputError: the output cannot be written, for one because its disk is full.
         SystemExit: with code 141 and no word, when the reader went away, as ``head`` does.
     """
-    if sys.stdout is None or sys.stdout.closed:
-        raise OutputError("standard output is closed; give the result somewhere to go")
     if not raw and is_terminal():
         text = inert(text)
     try:
@@ -65,43 +64,71 @@ def raise_for_stdout(error: OSError) -> NoReturn:
     """Ends what writes to standard output after a write that failed.
 
     Raises:
-        OutputError: its disk is full, or the like.
+        OutputError: it is closed, its disk is full, or the like.
         SystemExit: with code 141 and no word, when the reader went away, as ``head`` does.
     """
     _abandon(sys.stdout)
     if error.errno == errno.EPIPE:
         raise SystemExit(int(ExitCode.BROKEN_PIPE)) from None
+    if error.errno == errno.EBADF:
+        raise OutputError("standard output is closed; give the result somewhere to go") from error
     raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def say(message: str) -> None:
-    """A line on standard error; nothing ends because its reader has gone away or the disk is full."""
-    if sys.stderr is None or sys.stderr.closed:
-        return
-    try:
+    """A line on standard error; that it cannot be written is no reason to end anything."""
+    with contextlib.suppress(OSError):
         sys.stderr.write(inert(message) + "\n")
         sys.stderr.flush()
-    except (OSError, ValueError):
-        _abandon(sys.stderr)
 
 
 def write_note(text: str) -> None:
     """Writes a line beside the result, to standard error; silent where that is no terminal."""
-    if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
+    if sys.stderr.isatty():
         say(text)
 
 
-def occupy_standard_streams() -> None:
-    """Opens the null device in place of standard streams that are closed.
+def prepare_standard_streams() -> None:
+    """Makes sure that each standard stream can be used, whatever the shell did to it.
 
-    Else the next file to be opened would get a standard stream's number, and receive what is meant for that.
+    A stream that is closed gets a file that is always empty (input), never takes a byte (output) or loses all that it
+    is given (error): else the next file to be opened would get its number, and receive what is meant for it. Standard
+    error that cannot be written, closed or on a full disk, loses what it is given: no reason to end anything.
     """
-    for number in (0, 1, 2):
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
             with contextlib.suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)
+                os.open(os.devnull, flags)
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(_Closed(), encoding="utf-8", write_through=True)
+    if sys.stderr is sys.__stderr__:
+        encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+        raw = io.BufferedWriter(_Lossy(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)
+
+
+class _Lossy(io.FileIO):
+    """A file to which every write succeeds."""
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any bytes
+        """Writes, or loses all of it."""
+        try:
+            written = super().write(data)
+        except OSError:
+            written = None
+        return memoryview(data).nbytes if written is None else written
+
+
+class _Closed(io.BufferedIOBase):
+    """A file to which no write succeeds, and which has nothing to close."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any bytes
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _abandon(stream: TextIO) -> None:

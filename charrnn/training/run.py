@@ -8,7 +8,7 @@ Nothing that is not finite is ever stored: a run that diverges ends, and what it
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -232,6 +232,11 @@ class Run:
             f"--learning-rate"
         )
 
+    def _require_finite(self, arrays: Mapping[str, np.ndarray]) -> None:
+        wrong = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+        if wrong:
+            raise self._diverged(f"{wrong[0]} is not finite")
+
     def _fixed_plan(self, seconds_per_step: float) -> event.Planned:
         final = max(1.0, min(len(self._task.held_out_ids), MAX_FINAL) / MAX_EVALUATED)
         if self._placement.backend.precision == "bfloat16":
@@ -268,8 +273,11 @@ class Run:
 
     def _score(self) -> Score:
         """The averaged model on held-out text, in the precision of the training."""
+        return self._evaluated(self._learner.averaged, MAX_EVALUATED)
+
+    def _evaluated(self, network: CharRNN, num_symbols: int) -> Score:
         try:
-            return evaluate(self._learner.averaged, self._task.held_out_ids[:MAX_EVALUATED], self._task.vocab)
+            return evaluate(network, self._task.held_out_ids[:num_symbols], self._task.vocab)
         except NonFiniteError as error:
             raise self._diverged("the held-out loss is not finite") from error
 
@@ -280,8 +288,9 @@ class Run:
             "corpus": self._task.text.to_json(),
             "training": self._task.training.to_json(),
         }
-        model = ModelFile(self._task.model, self._task.vocab, self._learner.averaged_weights(), facts)
-        return with_score(model, score)
+        weights = self._learner.averaged_weights()
+        self._require_finite(weights)  # a weight that the held-out text does not use may be wrong and the score right
+        return with_score(ModelFile(self._task.model, self._task.vocab, weights, facts), score)
 
     def _stop(self) -> Iterator[event.Event]:
         score = self._keeper.best
@@ -317,15 +326,13 @@ class Run:
         with torch.no_grad():
             network = CharRNN(best.settings, exact).to(self._placement.device)
             network.set_weights({name: torch.tensor(w) for name, w in best.weights.items()})
-        score = evaluate(network, self._task.held_out_ids[:MAX_FINAL], self._task.vocab)
+        score = self._evaluated(network, MAX_FINAL)
         yield from self._keeper.rescore(best, score, step=self.step)
 
     def _save(self) -> Iterator[event.Event]:
         path, what = self._directory / TRAINING_NAME, "the training state"
         checkpoint = self._checkpoint()  # gathered from all processes, so by all
-        wrong = [name for name, tensor in checkpoint.tensors.items() if not np.isfinite(tensor).all()]
-        if wrong:
-            raise self._diverged(f"{wrong[0]} is not finite")
+        self._require_finite(checkpoint.tensors)
         yield from self._saver.attempt(lambda: write_checkpoint(path, checkpoint), what, step=self.step)
         self._last_save = time.monotonic()
         if not self._saver.has_failed(what):

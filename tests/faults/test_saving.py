@@ -124,14 +124,14 @@ def test_a_directory_deleted_on_the_way_is_told_and_ends_the_run(tmp_path):
 )
 def test_a_device_that_fails_on_the_way_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, error, says):
     trainer = make_trainer(make_task(**TASK), tmp_path / "run")
-    update = trainer._update
+    update = trainer._learner.update
 
-    def failing():
+    def failing(**more):
         if trainer.step == 3:
             raise error
-        return update()
+        return update(**more)
 
-    trainer._update = failing
+    trainer._learner.update = failing
     with pytest.raises(DeviceError, match=says) as caught:
         list(trainer.run(never))
     assert caught.value.exit_code == ExitCode.DEVICE

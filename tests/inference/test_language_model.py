@@ -1,11 +1,16 @@
+"""A model as an object: what it samples, scores and ranks."""
+
 import math
 
 import numpy as np
 import pytest
+from cells import CELLS
+from small_network import random_weights, shape_of
 
 import charrnn
 from charrnn.errors import InputError, SettingsError
 from charrnn.inference.language_model import LanguageModel
+from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
@@ -13,21 +18,29 @@ from charrnn.text.vocab import Vocab
 VOCAB = Vocab.of_text("\n abcdeé")
 
 
-@pytest.fixture
-def model(engine_of):
-    engine = engine_of(vocab_size=VOCAB.size, cell="lstm", dtype=np.float64)
-    return LanguageModel(engine.settings, VOCAB, engine=engine)
+def model_of(vocab, **shape):
+    """A model whose predictor computes in float64."""
+    settings = shape_of(vocab_size=vocab.size, **shape)
+    weights = random_weights(settings)
+    model = LanguageModel(ModelFile(settings, vocab, weights, {"made": "here"}), num_threads=1)
+    model.predictor = NumpyNetwork(settings, weights, dtype=np.float64)
+    return model
 
 
 @pytest.fixture
-def byte_model(engine_of):
-    engine = engine_of(vocab_size=256, dtype=np.float64)
-    return LanguageModel(engine.settings, Vocab.bytes(), engine=engine)
+def model():
+    return model_of(VOCAB, cell="lstm")
 
 
-def test_a_model_file_loads_to_a_model_that_samples_and_scores(tmp_path, weights_of):
-    settings = ModelSettings(vocab_size=VOCAB.size, hidden_size=4)
-    file = ModelFile(settings=settings, vocab=VOCAB, weights=weights_of(settings), facts={"made": "here"})
+@pytest.fixture
+def byte_model():
+    return model_of(Vocab.bytes())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_model_file_loads_to_a_model_that_samples_and_scores(tmp_path, cell):
+    settings = ModelSettings(vocab_size=VOCAB.size, cell=cell, hidden_size=4)
+    file = ModelFile(settings=settings, vocab=VOCAB, weights=random_weights(settings), facts={"made": "here"})
     write_model(tmp_path / "model.safetensors", file)
     for path in (tmp_path, str(tmp_path / "model.safetensors")):
         model = charrnn.load(path, num_threads=1)
@@ -66,9 +79,9 @@ def test_surprisals_add_up_to_the_score(model):
 
 def test_a_character_of_several_bytes_has_the_surprisals_of_all_of_them(byte_model):
     text = "aé😀b"
-    nats, _ = byte_model.engine.score(
+    nats, _ = byte_model.predictor.score(
         *(np.frombuffer(text.encode(), np.uint8)[cut, None] for cut in (slice(None, -1), slice(1, None))),
-        byte_model.engine.zero_state(1),
+        byte_model.predictor.zero_state(1),
     )
     want = [nats[0:2].sum(), nats[2:6].sum(), nats[6:7].sum()]
     np.testing.assert_allclose(byte_model.surprisals(text), want, rtol=1e-13)
@@ -88,9 +101,8 @@ def test_texts_are_ranked_by_probability_as_lines(model):
     assert nats == sorted(nats)
 
 
-def test_without_a_newline_in_the_vocabulary_a_lines_own_is_left_out(engine_of):
-    engine = engine_of(vocab_size=4, dtype=np.float64)
-    model = LanguageModel(engine.settings, Vocab.of_text("helo"), engine=engine)
+def test_without_a_newline_in_the_vocabulary_a_lines_own_is_left_out():
+    model = model_of(Vocab.of_text("helo"))
     for score in model.score_lines(["hello\n", "hello"]):
         assert score.num_predictions == 4
         assert score.nats == pytest.approx(model.score("hello").nats, rel=1e-14)  # float64, other products
@@ -107,6 +119,8 @@ def test_values_out_of_range_are_refused(model):
         model.sample(temperature=-1)
     with pytest.raises(SettingsError, match="num_samples"):
         model.sample(num_samples=1.5)
+    with pytest.raises(SettingsError, match="threads is 0"):
+        LanguageModel(ModelFile(model.settings, VOCAB, random_weights(model.settings), {}), num_threads=0)
 
 
 def test_the_version_is_that_of_the_installed_package(monkeypatch):

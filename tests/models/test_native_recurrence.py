@@ -300,7 +300,8 @@ static int network(int cell, long T, long B, long H, long V, int num_threads, in
   float *out = filled(V * H, 1), *bias_out = filled(V, 1);
   const float *squares[] = {square, square}, *biases[] = {bias, bias};
   const float *inputs[] = {input, square};
-  Weights w = {cell, L, H, V, embeds ? E : 0, embeds ? embedding : table, inputs, squares, biases, biases, out, bias_out};
+  const float *symbols = embeds ? embedding : table;
+  Weights w = {cell, L, H, V, embeds ? E : 0, symbols, inputs, squares, biases, biases, out, bias_out};
   void *handle = charrnn_network_new(&w);
   Run run = {.network = handle, .T = T, .B = B, .num_threads = num_threads};
   int64_t *ids = numbered(T * B, V), *drawn = malloc((size_t)(T * B) * sizeof(int64_t));
@@ -325,8 +326,8 @@ static int network(int cell, long T, long B, long H, long V, int num_threads, in
   bad = bad || charrnn_network_run(&run);
   for (long i = 0; i < T * B; i++) bad = bad || drawn[i] < 0 || drawn[i] >= V || !(nats[i] >= -1e-6);
   charrnn_network_free(handle);
-  const void *all[] = {table, square, bias, embedding, input, out, bias_out, ids, drawn, nats, uniforms, follows, allowed, marks,
-                       run.hidden, run.cells, run.logits};
+  const void *all[] = {table, square, bias, embedding, input, out, bias_out, ids, drawn, nats, uniforms, follows, allowed,
+                       marks, run.hidden, run.cells, run.logits};
   for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
   return bad;
 }

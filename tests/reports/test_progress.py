@@ -1,13 +1,13 @@
 """What a person sees of a run: off a terminal plain lines, on one a bar; always on stderr."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from charrnn.models.settings import ModelSettings
-from charrnn.reports.progress import Lines, Silence, clock, report_to, say
-from charrnn.reports.summary import run_summary
+from charrnn.reports.progress import Lines, Silence, clock, report_to
 from charrnn.storage.model_file import ModelFile
 from charrnn.text.vocab import Vocab
 from charrnn.training import event
@@ -73,22 +73,15 @@ def test_the_report_suits_the_stream(is_terminal, quiet, kind):
         assert isinstance(report, kind)
 
 
-def test_a_reader_that_went_away_does_not_end_a_run(monkeypatch):
-    class Closed:
-        def write(self, text):
-            raise BrokenPipeError
-
-    monkeypatch.setattr("sys.stderr", Closed())
-    say("nobody reads this")
-
-
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3671, "1:01:11"), (-5, "0:00")])
 def test_durations_read_as_clocks(seconds, text):
     assert clock(seconds) == text
 
 
-def test_the_summary_tells_loss_place_and_what_to_type_next(tmp_path):
-    text = run_summary(event.Finished(10, "end", SCORE, 5, 61.0), tmp_path, "GRU 1x4", num_parameters=1234)
-    assert "1.0000 bits/char, perplexity 2.000" in text
-    assert f"charrnn sample {tmp_path}" in text
-    assert "10 steps in 1:01" in text
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_an_evaluation_names_what_a_symbol_is(capsys, level):
+    vocab = Vocab.of_text("ab") if level == "char" else Vocab.bytes()
+    Lines().show(event.Evaluated(5, SCORE, 0.71, 3.0, False, replace(MODEL, vocab=vocab)))
+    said = capsys.readouterr().err
+    assert f"held-out 0.6931 nats 1.0000 bits/{level}  0:03" in said
+    assert "*" not in said

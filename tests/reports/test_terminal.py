@@ -1,3 +1,6 @@
+"""What reaches standard output and standard error: exact into a pipe, harmless on a terminal."""
+
+import io
 import os
 import pty
 import subprocess
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.reports.terminal import inert, write_table
+from charrnn.reports.terminal import inert, say, write_note, write_table
 
 ESCAPES = [
     "\x1b]52;c;cm0=\x07",
@@ -117,7 +120,10 @@ def test_a_full_disk_is_an_error_that_says_so_and_is_said_once():
 
 
 def test_a_closed_output_is_an_error():
-    code = "import sys\nsys.stdout = None\nfrom charrnn.reports.terminal import write_result\nwrite_result('x')\n"
+    code = (
+        "import sys\nsys.stdout = None\nfrom charrnn.reports.terminal import prepare_standard_streams, write_result\n"
+        "prepare_standard_streams()\nwrite_result('x')\n"
+    )
     assert b"OutputError: standard output is closed" in run(code).stderr
 
 
@@ -141,3 +147,51 @@ def test_a_table_on_a_terminal_is_ruled_and_holds_the_same_numbers_however_narro
         assert "\x1b" not in shown
         assert "─" in shown
     assert "[red]a\\x1b.txt" in shown
+
+
+def test_a_reader_of_standard_error_that_went_away_ends_nothing(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    say("nobody reads this")
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()], ids=["none", "closed"])
+def test_without_a_standard_error_nothing_is_said(monkeypatch, stream):
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr("sys.stderr", stream)
+    say("nobody hears this")
+    write_note("nor this")
+
+
+def test_what_is_said_is_one_harmless_line(capsys):
+    say("the disk is \x1b[2J full")
+    write_note("silent off a terminal")
+    assert capsys.readouterr() == ("", "the disk is \\x1b[2J full\n")
+
+
+def test_once_standard_error_is_lost_the_process_still_ends_well():
+    code = "from charrnn.reports.terminal import say\nfor _ in range(9): say('x' * 1000)\nprint('done')"
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert (ended.returncode, ended.stdout) == (0, b"done\n")
+
+
+def test_closed_standard_streams_are_occupied_so_that_no_file_gets_their_number(tmp_path):
+    code = (
+        "import os\n"
+        "from charrnn.reports.terminal import occupy_standard_streams\n"
+        "os.close(0); os.close(2)\n"
+        "occupy_standard_streams()\n"
+        f"print(os.open({str(tmp_path / 'file')!r}, os.O_WRONLY | os.O_CREAT) > 2)\n"
+    )
+    assert run(code).stdout == b"True\n"

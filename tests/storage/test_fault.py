@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from charrnn.files import remove_stale
 from fault_fs import FaultFS
 
 from charrnn.errors import OutputError
+from charrnn.files import remove_stale
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.metrics import MetricsLog, read_metrics
 from charrnn.storage.model_file import ModelFile, read_model, write_model

@@ -136,11 +136,15 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def fail_after_writing(directory):
+    (directory / "metrics.jsonl").touch()
+    raise InputError("no text")
+
+
 def test_a_start_that_fails_keeps_what_was_there_or_was_written(tmp_path):
     (tmp_path / "runs").mkdir()
     with pytest.raises(InputError), new_run(tmp_path / "runs", "play", is_chosen=True) as directory:
-        (directory / "metrics.jsonl").touch()
-        raise InputError("no text")
+        fail_after_writing(directory)
     assert (tmp_path / "runs" / "play" / "metrics.jsonl").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError), new_run(tmp_path / "empty", "play", is_chosen=True):

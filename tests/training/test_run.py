@@ -1,29 +1,35 @@
-"""Whole runs of tiny models: resumed bit for bit, stopped, starved of disk, fed with gradients that are not finite."""
+"""Whole runs of tiny models: resumed bit for bit, stopped, starved of disk, made to diverge."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from charrnn.models.char_rnn import CharRNN
-from tiny_run import StopAfter, make_task, make_trainer, never
+from cells import CELLS
+from tiny_run import NAMES, ON_ONE_THREAD, StopAfter, files_of, make_run, make_task, never
 
 from charrnn.errors import DivergedError, OutputError
+from charrnn.models.native.build import library
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model
-from charrnn.training import event, trainer
+from charrnn.training import event, learner, run
 from charrnn.training.checkpoint import read_checkpoint
+from charrnn.training.device import place
+from charrnn.training.machine import MachineSettings
+from charrnn.training.run import Run
 
-SHAPES = [
-    {"cell": "rnn"},
-    {"cell": "lstm", "num_layers": 2, "dropout": 0.3},
-    {"cell": "gru", "input": "embedding", "embedding_size": 4, "dropout": 0.2},
-    {"cell": "gru", "reset": "before", "bias": False},
+FORMS = [
+    {},
+    {"num_layers": 2, "dropout": 0.3, "weight_dropout": 0.2},
+    {"input": "embedding", "embedding_size": 4, "dropout": 0.2},
+    {"bias": False},
 ]
 
 
-def files_of(directory):
-    return {name: (directory / name).read_bytes() for name in ("model.safetensors", "training.safetensors")}
+def resumed(task, directory):
+    """The run that goes on from what the directory holds."""
+    return make_run(task, directory, checkpoint=read_checkpoint(directory / NAMES[1]))
 
 
 def without_seconds(directory):
@@ -33,16 +39,15 @@ def without_seconds(directory):
 
 
 @pytest.mark.parametrize("stops", [(6,), (1, 1, 4)], ids=["once", "often"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_resumed_run_ends_in_the_very_files_of_one_that_never_stopped(tmp_path, shape, stops):
-    task = make_task(model=shape, training={"steps": 12, "eval_every": 4})
-    list(make_trainer(task, tmp_path / "straight").run(never))
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_resumed_run_ends_in_the_very_files_of_one_that_never_stopped(tmp_path, cell, form, stops):
+    task = make_task(model={"cell": cell, **form}, training={"steps": 12, "eval_every": 4})
+    list(make_run(task, tmp_path / "straight").events(never))
     stopped = tmp_path / "stopped"
-    list(make_trainer(task, stopped).run(StopAfter(stops[0])))
+    list(make_run(task, stopped).events(StopAfter(stops[0])))
     for count in (*stops[1:], None):
-        checkpoint = read_checkpoint(stopped / "training.safetensors")
-        go_on = make_trainer(task, stopped, checkpoint=checkpoint)
-        events = list(go_on.run(never if count is None else StopAfter(count)))
+        events = list(resumed(task, stopped).events(never if count is None else StopAfter(count)))
     assert events[-1].reason == "end"
     assert files_of(stopped) == files_of(tmp_path / "straight")
     assert without_seconds(stopped) == without_seconds(tmp_path / "straight")
@@ -51,35 +56,32 @@ def test_a_resumed_run_ends_in_the_very_files_of_one_that_never_stopped(tmp_path
 @pytest.mark.parametrize("num_updates", range(1, 15))
 def test_stopped_after_any_update_a_run_evaluates_and_ends_as_one_that_never_stopped(tmp_path, num_updates):
     task = make_task(model={"cell": "gru"}, training={"steps": 14, "eval_every": 4})
-    list(make_trainer(task, tmp_path / "straight").run(never))
-    list(make_trainer(task, tmp_path / "stopped").run(StopAfter(num_updates)))
-    checkpoint = read_checkpoint(tmp_path / "stopped" / "training.safetensors")
-    list(make_trainer(task, tmp_path / "stopped", checkpoint=checkpoint).run(never))
-    for name in ("model.safetensors", "training.safetensors"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    list(make_run(task, tmp_path / "straight").events(never))
+    list(make_run(task, tmp_path / "stopped").events(StopAfter(num_updates)))
+    list(resumed(task, tmp_path / "stopped").events(never))
+    assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
     steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / metrics.METRICS_NAME)]
     assert steps == [4, 8, 12, 14]
 
 
 def test_a_run_that_dies_without_saving_resumes_from_its_last_save_to_the_same_end(tmp_path):
     task = make_task(training={"steps": 12, "eval_every": 3})
-    list(make_trainer(task, tmp_path / "straight").run(never))
+    list(make_run(task, tmp_path / "straight").events(never))
     dying = tmp_path / "dying"
-    run = make_trainer(task, dying).run(never)
-    for happened in run:
+    events = make_run(task, dying).events(never)
+    for happened in events:
         if isinstance(happened, event.Saved) and happened.step == 6:
             break
-    next(run)  # evaluates step 9, or trains on towards it; nothing is saved
-    run.close()
-    checkpoint = read_checkpoint(dying / "training.safetensors")
-    assert checkpoint.step == 6
-    list(make_trainer(task, dying, checkpoint=checkpoint).run(never))
+    next(events)  # evaluates step 9, or trains on towards it; nothing is saved
+    events.close()
+    assert read_checkpoint(dying / "training.safetensors").step == 6
+    list(resumed(task, dying).events(never))
     assert files_of(dying) == files_of(tmp_path / "straight")
 
 
 def test_the_model_saved_is_the_best_and_its_facts_tell_its_score_and_no_path(tmp_path):
     task = make_task(training={"steps": 40, "eval_every": 4, "learning_rate": 0.05})
-    events = list(make_trainer(task, tmp_path / "run").run(never))
+    events = list(make_run(task, tmp_path / "run").events(never))
     scores = {e.step: e.score.nats_per_char for e in events if isinstance(e, event.Evaluated)}
     finished = events[-1]
     assert finished.best.nats_per_char == min(scores.values())
@@ -87,7 +89,10 @@ def test_the_model_saved_is_the_best_and_its_facts_tell_its_score_and_no_path(tm
     facts = read_model(tmp_path / "run").facts
     assert facts["held_out"]["nats_per_char"] == pytest.approx(min(scores.values()), rel=1e-15)
     assert facts["step"] == finished.best_step
-    assert "source" not in facts["corpus"]
+    assert facts["corpus"] == task.text.to_json()
+    assert facts["training"] == task.training.to_json()
+    assert "source" not in facts
+    assert "texts" not in facts["corpus"]
 
 
 def test_the_run_ends_early_when_patience_is_exhausted_and_keeps_the_best(tmp_path):
@@ -97,51 +102,27 @@ def test_the_run_ends_early_when_patience_is_exhausted_and_keeps_the_best(tmp_pa
         training={"steps": 3000, "eval_every": 10, "patience": 3, "learning_rate": 0.03},
         model={"hidden_size": 32},
     )
-    events = list(make_trainer(task, tmp_path / "run").run(never))
+    events = list(make_run(task, tmp_path / "run").events(never))
     finished = events[-1]
     assert finished.reason == "patience"
     assert finished.step == finished.best_step + 30
     assert read_model(tmp_path / "run").facts["step"] == finished.best_step
 
 
-def test_a_gradient_that_is_not_finite_never_reaches_weights_or_moments(tmp_path):
-    task = make_task(training={"steps": 6, "eval_every": 100})
-    run = make_trainer(task, tmp_path / "run")
-    weight = run._model.output.weight
-    weight.register_hook(lambda gradient: gradient * (math.nan if run.step == 3 else 1))
-    seen = []
-    original = run._update
-
-    def learned():
-        tensors = run._model.weights() | run._optimizer.state()
-        return {name: t.detach().clone() for name, t in tensors.items() if not name.startswith("average/")}
-
-    def update():
-        before = learned()
-        result = original()
-        after = learned()
-        seen.append([name for name in after if not torch.equal(before[name], after[name])])
-        return result
-
-    run._update = update
-    list(run.run(never))
-    assert [bool(changed) for changed in seen] == [True, True, True, False, True, True]
-    assert all(np.isfinite(w).all() for w in read_model(tmp_path / "run").weights.values())
-
-
 def test_a_run_whose_gradients_stay_not_finite_ends_as_diverged_with_its_checkpoint_whole(tmp_path):
     task = make_task(training={"steps": 5000, "eval_every": 4, "patience": 5000})
-    run = make_trainer(task, tmp_path / "run")
-    run._model.output.weight.register_hook(lambda gradient: gradient * (math.inf if run.step >= 8 else 1))
+    going = make_run(task, tmp_path / "run")
+    weight = going._learner._model.output.weight
+    weight.register_hook(lambda gradient: gradient * (math.inf if going.step >= 8 else 1))
     with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*--learning-rate"):
-        list(run.run(never))
+        list(going.events(never))
     assert read_checkpoint(tmp_path / "run" / "training.safetensors").step >= 8
     read_model(tmp_path / "run")
 
 
 def test_a_run_given_in_minutes_measures_plans_in_steps_and_resumes_by_that_plan(tmp_path):
     task = make_task(training={"minutes": 0.02})
-    events = list(make_trainer(task, tmp_path / "run").run(never))
+    events = list(make_run(task, tmp_path / "run").events(never))
     (plan,) = [e for e in events if isinstance(e, event.Planned)]
     assert plan.seconds_per_step > 0
     assert events[-1].step == plan.num_steps
@@ -153,18 +134,18 @@ def test_failed_saves_are_told_and_end_the_run_only_in_a_row(tmp_path, monkeypat
     def fail(path, checkpoint):
         raise OutputError("no room")
 
-    monkeypatch.setattr(trainer, "write_checkpoint", fail)
+    monkeypatch.setattr(run, "write_checkpoint", fail)
     task = make_task(training={"steps": 12, "eval_every": 3})
     seen = []
     with pytest.raises(OutputError, match="no room"):
-        seen.extend(make_trainer(task, tmp_path / "run").run(never))
+        seen.extend(make_run(task, tmp_path / "run").events(never))
     assert sum(isinstance(e, event.Warned) for e in seen) == 2
     assert not any(isinstance(e, event.Saved) for e in seen)
 
 
 def test_a_stop_before_the_first_evaluation_still_leaves_a_model_and_a_checkpoint(tmp_path):
     task = make_task(training={"steps": 100, "eval_every": 50})
-    events = list(make_trainer(task, tmp_path / "run").run(StopAfter(1)))
+    events = list(make_run(task, tmp_path / "run").events(StopAfter(1)))
     assert events[-1].reason == "stopped"
     assert read_checkpoint(tmp_path / "run" / "training.safetensors").step == 1
     read_model(tmp_path / "run")
@@ -174,7 +155,7 @@ def test_hello_is_learned(tmp_path):
     vocab_text = "hello"
     task = make_task(vocab_text, training={"steps": 150, "batch_size": 1, "bptt": 3, "learning_rate": 0.05},
                      model={"cell": "rnn", "hidden_size": 8}, held_out=vocab_text)  # fmt: skip
-    list(make_trainer(task, tmp_path / "run").run(never))
+    list(make_run(task, tmp_path / "run").events(never))
     from charrnn import load
 
     model = load(tmp_path / "run")
@@ -194,26 +175,207 @@ def test_the_held_out_loss_of_a_markov_chain_comes_near_its_entropy_and_not_belo
         symbols.append(int(np.searchsorted(rows[symbols[-1]].cumsum(), uniform)))
     text = "".join("abc"[min(s, 2)] for s in symbols)
     task = make_task(text, training={"steps": 500, "batch_size": 16, "bptt": 20}, model={"hidden_size": 16})
-    finished = list(make_trainer(task, tmp_path / "run").run(never))[-1]
+    finished = list(make_run(task, tmp_path / "run").events(never))[-1]
     assert finished.best.nats_per_char > entropy - 3 * finished.best.standard_error
     # 2 % above, and what 4,000 held-out symbols may differ by chance.
     assert finished.best.nats_per_char < 1.02 * entropy + 3 * finished.best.standard_error
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_streams_begin_anew_at_the_share_of_windows_asked_for(tmp_path, monkeypatch, share):
-    seen = []
-    forward = CharRNN.forward
+# --- runs that diverge ------------------------------------------------------------------------------------------------
 
-    def spied(self, ids, state):
-        if self.training:
-            seen.append((state.hidden == 0).all(dim=2)[0])
-        return forward(self, ids, state)
 
-    monkeypatch.setattr(CharRNN, "forward", spied)
-    task = make_task(training={"steps": 80, "restart": share, "batch_size": 9, "eval_every": 80})
-    list(make_trainer(task, tmp_path).run(never))
-    windows_per_epoch = make_trainer(task, tmp_path / "other")._streams.windows_per_epoch
-    within = torch.stack([zero for step, zero in enumerate(seen) if step % windows_per_epoch])
-    # Some 600 draws: three standard errors are 0.06.
-    assert float(within.double().mean()) == pytest.approx(share, abs=0.06 if 0 < share < 1 else 0)
+def followed(going, directory):
+    """Follows a run that diverges; the error, and the files at its last save."""
+    saved = []
+
+    def follow():
+        for happened in going.events(never):
+            if isinstance(happened, event.Saved):
+                saved.append(files_of(directory))
+
+    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*--learning-rate") as caught:
+        follow()
+    return caught.value, saved[-1] if saved else None
+
+
+def lose(monkeypatch, is_lost):
+    """Makes the loss NaN in those updates for which ``is_lost`` says so; they are counted from 0."""
+    functional = learner.F
+    count = iter(range(10**9))
+
+    def cross_entropy(*arguments, **options):
+        loss = functional.cross_entropy(*arguments, **options)
+        return loss * math.nan if is_lost(next(count)) else loss
+
+    monkeypatch.setattr(learner, "F", SimpleNamespace(cross_entropy=cross_entropy))
+
+
+DIVERGING = {
+    "by decay": {"learning_rate": 1.0, "weight_decay": 5.0, "grad_clip": 1e6},
+    "by rate": {"learning_rate": 10.0, "weight_decay": 10.0},
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cause", DIVERGING)
+def test_a_run_that_diverges_leaves_its_last_good_files_as_they_were(tmp_path, cell, cause):
+    calm = {"steps": 5000, "eval_every": 4, "patience": 5000, "warmup_steps": 0}
+    task = make_task(model={"cell": cell}, training=calm)
+    list(make_run(task, tmp_path).events(StopAfter(8)))
+    good = files_of(tmp_path)
+    wild = make_task(model={"cell": cell}, training={**calm, **DIVERGING[cause]})
+    error, saved = followed(resumed(wild, tmp_path), tmp_path)
+    assert error.exit_code == 5
+    assert "the last good model and training state are kept in" in str(error)
+    # Worse models are not stored; the training state is that of the last save, whole and finite.
+    assert files_of(tmp_path)[NAMES[0]] == good[NAMES[0]]
+    assert files_of(tmp_path) == (saved or good)
+    read_model(tmp_path)
+    checkpoint = read_checkpoint(tmp_path / NAMES[1])
+    assert 8 <= checkpoint.step < 5000
+    # The run can be resumed: and diverges again, its files once more as they were.
+    before = files_of(tmp_path)
+    _, saved = followed(resumed(wild, tmp_path), tmp_path)
+    assert files_of(tmp_path) == (saved or before)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cause", DIVERGING)
+def test_a_new_run_that_diverges_stores_nothing_that_is_not_finite(tmp_path, cell, cause):
+    training = {"steps": 5000, "eval_every": 3, "patience": 5, "warmup_steps": 0, **DIVERGING[cause]}
+    try:
+        finished = list(make_run(make_task(model={"cell": cell}, training=training), tmp_path).events(never))[-1]
+        assert finished.reason == "patience"  # it gave up before it could diverge
+    except DivergedError:
+        pass
+    for name, read in zip(NAMES, (read_model, lambda path: read_checkpoint(path / NAMES[1])), strict=True):
+        if (tmp_path / name).exists():
+            read(tmp_path)  # refuses what is not finite
+
+
+def test_patience_does_not_hide_a_divergence(tmp_path):
+    training = {"steps": 200, "eval_every": 1, "patience": 1, "warmup_steps": 0, **DIVERGING["by rate"]}
+    task = make_task(model={"cell": "lstm"}, training=training)
+    going = make_run(task, tmp_path)
+    with torch.no_grad():
+        going._learner._optimizer.averages["output.bias"].fill_(math.nan)
+    with pytest.raises(DivergedError, match="the held-out loss is not finite; nothing was kept"):
+        list(going.events(never))
+    assert not any((tmp_path / name).exists() for name in NAMES)
+
+
+def test_one_loss_that_is_no_number_is_passed_over_and_leaves_no_trace(tmp_path, monkeypatch):
+    task = make_task(training={"steps": 12, "eval_every": 6})
+    lose(monkeypatch, lambda update: update == 3)
+    (first, second) = [e for e in make_run(task, tmp_path / "run").events(never) if isinstance(e, event.Evaluated)]
+    assert math.isfinite(first.train_nats)
+    assert math.isfinite(second.train_nats)
+    checkpoint = read_checkpoint(tmp_path / "run" / NAMES[1])
+    assert checkpoint.step == 12
+    assert all(np.isfinite(tensor).all() for tensor in checkpoint.tensors.values())
+    assert all(line["train_nats"] is not None for line in without_seconds(tmp_path / "run"))
+
+
+def test_a_stop_after_a_loss_that_is_no_number_can_be_resumed(tmp_path, monkeypatch):
+    task = make_task(training={"steps": 12, "eval_every": 6})
+    lose(monkeypatch, lambda update: update == 3)
+    list(make_run(task, tmp_path / "straight").events(never))
+    lose(monkeypatch, lambda update: update == 3)
+    list(make_run(task, tmp_path / "stopped").events(StopAfter(4)))
+    list(resumed(task, tmp_path / "stopped").events(never))
+    assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
+
+
+def test_losses_that_stay_no_numbers_end_the_run_with_its_files_as_they_were(tmp_path, monkeypatch):
+    task = make_task(training={"steps": 5000, "eval_every": 4, "patience": 5000})
+    list(make_run(task, tmp_path).events(StopAfter(8)))
+    good = files_of(tmp_path)
+    lose(monkeypatch, lambda update: True)
+    error, saved = followed(resumed(task, tmp_path), tmp_path)
+    assert "none was applied" in str(error)
+    assert files_of(tmp_path) == (saved or good)
+    monkeypatch.undo()
+    events = list(resumed(task, tmp_path).events(StopAfter(5)))
+    assert events[-1].reason == "stopped"
+    assert read_model(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["weight", "mean", "square", "average"])
+def test_no_training_state_with_a_value_that_is_not_finite_is_stored(tmp_path, kind):
+    task = make_task(model={"cell": "gru"}, training={"steps": 5000, "eval_every": 50})
+    list(make_run(task, tmp_path).events(StopAfter(3)))
+    good = (tmp_path / NAMES[1]).read_bytes()
+    going = resumed(task, tmp_path)
+    with torch.no_grad():
+        held = going._learner._optimizer.state() | {
+            f"weight/{name}": weight for name, weight in going._learner._model.weights().items()
+        }
+        # Of a symbol that is nowhere in the text, so that no loss shows it.
+        held[f"{kind}/layers.0.weight_ih"][:, 0] = math.inf
+    with pytest.raises(DivergedError, match="is not finite"):
+        list(going.events(StopAfter(1)))
+    assert (tmp_path / NAMES[1]).read_bytes() == good
+    read_model(tmp_path)
+
+
+def test_no_model_with_a_weight_that_is_not_finite_is_stored_though_its_score_is(tmp_path):
+    text = "q" + "ab " * 200  # the held-out end never reads a q
+    task = make_task(text, model={"cell": "lstm"}, training={"steps": 10, "eval_every": 5, "averaging": 1.0})
+    going = make_run(task, tmp_path)
+    with torch.no_grad():
+        going._learner._optimizer.averages["layers.0.weight_ih"][:, task.vocab.encode("q")[0]] = math.inf
+    with pytest.raises(DivergedError, match=r"layers\.0\.weight_ih is not finite; nothing was kept"):
+        list(going.events(never))
+    assert not any((tmp_path / name).exists() for name in NAMES)
+
+
+# --- the end of a run -------------------------------------------------------------------------------------------------
+
+
+NOISE = "".join(np.random.default_rng(0).choice(list("abcdefg"), 300))
+IMPATIENT = {"steps": 3000, "eval_every": 10, "patience": 3, "learning_rate": 0.03}
+
+
+@pytest.mark.parametrize(
+    "training", [IMPATIENT, {"steps": 12, "eval_every": 4}], ids=["ended by patience", "ended by plan"]
+)
+def test_a_run_that_has_ended_does_not_train_on_when_resumed(tmp_path, training):
+    task = make_task(NOISE, training=training, model={"hidden_size": 32})
+    straight = list(make_run(task, tmp_path).events(never))[-1]
+    before = files_of(tmp_path) | {"metrics": (tmp_path / "metrics.jsonl").read_bytes()}
+    for _ in range(2):
+        events = list(resumed(task, tmp_path).events(never))
+        assert not [e for e in events if isinstance(e, event.Evaluated | event.Progressed)]
+        finished = events[-1]
+        assert (finished.reason, finished.step) == (straight.reason, straight.step)
+        assert (finished.best, finished.best_step) == (straight.best, straight.best_step)
+        assert files_of(tmp_path) | {"metrics": (tmp_path / "metrics.jsonl").read_bytes()} == before
+
+
+@pytest.mark.parametrize("reduced", ["bfloat16", "a part of the held-out text"])
+def test_the_best_model_is_scored_exactly_at_the_end_and_so_it_stays(tmp_path, monkeypatch, reduced):
+    task = make_task(NOISE, training=IMPATIENT, model={"hidden_size": 32}, held_out=NOISE[::-1])
+    machine = ON_ONE_THREAD
+    if reduced == "bfloat16":
+        if library() is None or not library().has_bfloat16:
+            pytest.skip("this processor has no bfloat16 products")
+        machine = MachineSettings(device="cpu", precision="bfloat16", threads=1)
+    else:
+        monkeypatch.setattr(run, "MAX_EVALUATED", 100)
+        monkeypatch.setattr(run, "MAX_FINAL", 250)
+    placement = place(task.model, machine)
+    events = list(Run(task, tmp_path, placement=placement).events(never))
+    finished = events[-1]
+    (during,) = [e.score for e in events if isinstance(e, event.Evaluated) and e.step == finished.best_step]
+    assert finished.best != during
+    assert finished.best.num_predictions == (299 if reduced == "bfloat16" else 249)
+    from charrnn import load
+
+    text = NOISE[::-1][: finished.best.num_predictions + 1]
+    assert load(tmp_path).score(text).nats == pytest.approx(finished.best.nats, rel=1e-5)  # float32 on both sides
+    assert read_model(tmp_path).facts["held_out"]["nats"] == finished.best.nats
+    before = files_of(tmp_path)
+    checkpoint = read_checkpoint(tmp_path / NAMES[1])
+    again = list(Run(task, tmp_path, placement=placement, checkpoint=checkpoint).events(never))[-1]
+    assert (again.best, again.step, again.reason) == (finished.best, finished.step, "patience")
+    assert files_of(tmp_path) == before

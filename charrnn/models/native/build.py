@@ -22,6 +22,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from charrnn.files import remove_stale, temporary_beside
+
 ABI = 6
 """The number ``charrnn_abi()`` must give: that of the structures and functions called from Python."""
 
@@ -128,9 +130,8 @@ def _kept(folder: Path, key: str) -> Path | None:
 
 def _make(folder: Path, key: str, *, flags: tuple[str, ...], command: list[str]) -> Path:
     """Builds beside and renames, so that another process sees a whole library or none."""
-    handle, name = tempfile.mkstemp(prefix=key, suffix=".tmp", dir=folder)
-    os.close(handle)
-    made = Path(name)
+    remove_stale(folder)
+    made = temporary_beside(folder / f"{key}.so")
     try:
         compile_library(made, flags=flags, command=command)
         made.chmod(0o755)
