@@ -168,9 +168,10 @@ class Run:
 
     def _train(self, should_stop: Callable[[], bool]) -> Iterator[event.Event]:
         self._last_save = time.monotonic()
-        progress = _Progress.begin(self.step, self._placement.device)
         if self.num_steps is not None:
             yield self._plan.announce()
+        yield from self._replace_lost()
+        progress = _Progress.begin(self.step, self._placement.device)
         while (self.num_steps is None or self.step < self.num_steps) and not self.is_patience_exhausted:
             update = self._learner.update(num_steps=self.num_steps)
             progress.add(update)
@@ -200,6 +201,21 @@ class Run:
                 progress.show(self.step)
             progress.last = time.monotonic()
         yield from self._finish()
+
+    def _replace_lost(self) -> Iterator[event.Event]:
+        """Where a run goes on whose best model is missing or damaged, the model it goes on from takes its place."""
+        lost = ""
+        if self._keeper.best is not None and self._world.is_first:
+            try:
+                read_model(self._keeper.path)
+            except InputError as error:
+                lost = str(error)
+        (is_lost,) = self._world.any(bool(lost))
+        if is_lost:
+            yield event.Warned(f"the best model is lost, that of step {self.step} takes its place ({lost})")
+            self._keeper.restore(best=None, best_step=0, num_without_better=0)
+            yield from self._evaluate()
+            yield from self._save()
 
     def _progressed(self, progress: _Progress, update: Update) -> event.Progressed:
         num_shown = self.step - progress.shown_step

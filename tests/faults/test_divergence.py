@@ -37,7 +37,18 @@ def check_whole(run):
     "recipe",
     [
         ["--learning-rate", "10", "--weight-decay", "10", "--eval-every", "5"],
-        ["--learning-rate", "10", "--weight-decay", "10", "--eval-every", "5", "--averaging", "0", "--patience", "1000"],
+        [
+            "--learning-rate",
+            "10",
+            "--weight-decay",
+            "10",
+            "--eval-every",
+            "5",
+            "--averaging",
+            "0",
+            "--patience",
+            "1000",
+        ],
         ["--learning-rate", "1", "--weight-decay", "5", "--eval-every", "10", "--patience", "1000"],
     ],
 )
