@@ -93,12 +93,10 @@ def write_config(settings: Mapping[str, Any]) -> bytes:
     """A TOML file of settings, for ``read_config``; what is None is left out."""
     import tomli_w
 
-    plain = {
-        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-        for name, value in settings.items()
-        if value is not None
-    }
-    return tomli_w.dumps(plain).encode()
+    from charrnn.storage.container import plain
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
 
 
 def shown_default(setting: Setting) -> str:

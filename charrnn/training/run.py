@@ -23,7 +23,7 @@ from charrnn.storage.metrics import METRICS_NAME, MetricsLog
 from charrnn.storage.model_file import ModelFile, read_model
 from charrnn.training import event
 from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, write_checkpoint
-from charrnn.training.device import Placement
+from charrnn.training.device import Placement, check_memory
 from charrnn.training.evaluation import evaluate
 from charrnn.training.keeper import Keeper, with_score
 from charrnn.training.learner import Learner, Update
@@ -105,6 +105,8 @@ class Run:
         self._directory = directory
         self._placement = placement
         self._world = world
+        if placement.device.type == "cpu":
+            check_memory(task.model, task.training)
         self._learner = Learner(task, placement=placement, weights=weights, world=world)
         self._plan = Plan(task.training, windows_per_epoch=self._learner.windows_per_epoch)
         self._saver = Saver(writes=world.is_first)
