@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from charrnn.training.device import Placement, check_memory
 from charrnn.training.evaluation import evaluate
 from charrnn.training.keeper import Keeper, with_score
 from charrnn.training.learner import Learner, Update
-from charrnn.training.plan import Clock, Plan
+from charrnn.training.plan import Clock, Plan, Speed
 from charrnn.training.saving import Saver
 from charrnn.training.settings import learning_rate_at
 from charrnn.training.task import Task
@@ -194,6 +194,8 @@ class Run:
             if stops and not (is_evaluated and self.is_patience_exhausted):
                 yield from self._stop()
                 return
+            if is_evaluated:
+                yield from self._revised_plan(fmean(progress.step_seconds[-self._plan.eval_every :]))
             if is_measured:
                 yield from self._evaluate()
                 yield self._fixed_plan(median(progress.step_seconds[len(progress.step_seconds) // 3 :]))
@@ -256,16 +258,22 @@ class Run:
             raise self._diverged(f"{wrong[0]} is not finite")
 
     def _fixed_plan(self, seconds_per_step: float) -> event.Planned:
+        return self._plan.fix(self.step, speed=self._speed(seconds_per_step), world=self._world)
+
+    def _revised_plan(self, seconds_per_step: float) -> Iterator[event.Planned]:
+        planned = self._plan.revise(self.step, speed=self._speed(seconds_per_step), world=self._world)
+        if planned is not None:
+            yield planned
+
+    def _speed(self, seconds_per_step: float) -> Speed:
         final = max(1.0, min(len(self._task.held_out_ids), MAX_FINAL) / MAX_EVALUATED)
         if self._placement.backend.precision == "bfloat16":
             final *= _FLOAT32_COST
-        return self._plan.fix(
-            self.step,
+        return Speed(
             seconds=self._clock.seconds(),
             seconds_per_step=seconds_per_step,
             evaluation_seconds=self._evaluation_seconds,
-            final_evaluations=final,
-            world=self._world,
+            final_seconds=final * self._evaluation_seconds,
         )
 
     def _evaluate(self) -> Iterator[event.Event]:
