@@ -159,7 +159,7 @@ def test_a_text_that_writes_no_value_is_refused_by_its_option(name, text):
     with pytest.raises(SettingsError) as caught:
         KNOWN[name].parse(text)
     said = str(caught.value)
-    assert said.startswith(f"{KNOWN[name].option} {repr(text)[:60]}")
+    assert said.startswith((f"{KNOWN[name].option} {text}: must be", f"{KNOWN[name].option} {repr(text)[:60]}"))
     assert KNOWN[name].requirement in said
     assert len(said) < 200
 

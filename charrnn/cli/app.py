@@ -19,6 +19,9 @@ from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
 from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout, say
 
+# Torch reports what it cannot have for the CPU as a plain RuntimeError.
+_TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
+
 COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
 
 app = typer.Typer(
@@ -75,12 +78,12 @@ def main() -> None:
             raise
         say(f"charrnn: {error}")
         sys.exit(error.exit_code)
-    except MemoryError:
-        say("charrnn: out of memory; use smaller sizes or a smaller text")
-        sys.exit(ExitCode.DEVICE)
     except Exception as error:  # the last resort: one line for the user, the rest on request
         if debug:
             raise
+        if isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error):
+            say("charrnn: out of memory; use smaller sizes or a smaller text")
+            sys.exit(ExitCode.DEVICE)
         say(f"charrnn: unexpected {type(error).__name__}: {error}; run with --debug for a traceback")
         sys.exit(ExitCode.INTERNAL)
 

@@ -94,14 +94,10 @@ def write_config(settings: Mapping[str, Any]) -> bytes:
     """A TOML file of settings, for ``read_config``; what is None is left out."""
     import tomli_w
 
-    return tomli_w.dumps({name: _written(value) for name, value in settings.items() if value is not None}).encode()
+    from charrnn.storage.container import plain
 
-
-def _written(value: Any) -> Any:  # noqa: ANN401 - of a setting
-    if isinstance(value, list | tuple):
-        return [_written(one) for one in value]
-    # Names that are not UTF-8 become escapes, which no file can be found by: there is no way to write them.
-    return str(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, str | Path) else value
+    given = {name: value for name, value in settings.items() if value is not None}
+    return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
 
 
 def settings_of(command: Callable[..., None]) -> dict[str, Setting]:

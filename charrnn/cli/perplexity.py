@@ -1,5 +1,6 @@
 """``charrnn perplexity``: how well a model predicts texts, in nats, bits and as a perplexity."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,9 @@ def perplexity(
       cat candidates.txt | charrnn perplexity checkpoints/shakespeare - --by-line
     """
     settings = ScoringSettings(**given)
+    if settings.threads is not None:
+        # Read once, when torch and numpy's product library are loaded: the kernels alone are told otherwise.
+        os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
 
     from charrnn.inference.text_scores import score_texts
     from charrnn.models.native.build import unavailable_reason

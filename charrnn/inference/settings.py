@@ -109,7 +109,8 @@ class ScoringSettings(Settings):
     )
     unknown: str = setting(
         "error",
-        help="Characters that the model does not know: an error, or left out and counted.",
+        help="Characters that the model does not know: an error, or left out and counted; a line with more of them "
+        "ranks lower.",
         choices=("error", "skip"),
     )
     encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME")

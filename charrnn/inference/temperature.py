@@ -37,8 +37,10 @@ def with_temperature(weights: Mapping[str, Array], temperature: float) -> dict[s
     }
 
 
-def fit_temperature(settings: ModelSettings, weights: Mapping[str, Array], ids: Array, *, vocab: Vocab) -> float:
-    """The temperature from 1/4 to 4 that scores ``ids`` best, to a thousandth of itself.
+def fit_temperature(
+    settings: ModelSettings, weights: Mapping[str, Array], ids: Array, *, vocab: Vocab, num_threads: int | None = None
+) -> float:
+    """The temperature from 1/4 to 4 that scores ``ids`` best, to a thousandth of itself; a bound itself at the bound.
 
     The loss as a function of 1/temperature is convex (a log-sum-exp less a linear term), so it has one lowest point
     and golden sections close in on it.
@@ -48,6 +50,7 @@ def fit_temperature(settings: ModelSettings, weights: Mapping[str, Array], ids: 
         weights: by the names of ``settings.parameter_shapes()``.
         ids: (N,) symbols of a text that is not the one to be scored; the first 65,536 are read.
         vocab: their vocabulary.
+        num_threads: CPU threads; none: as many as there are cores.
 
     Raises:
         InputError: the text has fewer than two symbols.
@@ -57,7 +60,8 @@ def fit_temperature(settings: ModelSettings, weights: Mapping[str, Array], ids: 
         raise InputError("the text to fit the temperature on needs at least two symbols that the model knows")
 
     def nats(log_temperature: float) -> float:
-        predictor = open_network(settings, with_temperature(weights, math.exp(log_temperature)))
+        tempered = with_temperature(weights, math.exp(log_temperature))
+        predictor = open_network(settings, tempered, num_threads=num_threads)
         num_streams = max(1, min(_NUM_STREAMS, len(ids) // 1024))
         return score_streams(predictor, ids, vocab=vocab, num_streams=num_streams).nats
 
@@ -73,4 +77,6 @@ def fit_temperature(settings: ModelSettings, weights: Mapping[str, Array], ids: 
             low, left, at_left = left, right, at_right
             right = low + _GOLDEN * (high - low)
             at_right = nats(right)
+    if low == math.log(LOWEST) or high == math.log(HIGHEST):
+        return LOWEST if low == math.log(LOWEST) else HIGHEST
     return math.exp((low + high) / 2)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from charrnn.errors import InputError, SettingsError
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
-from charrnn.inference.temperature import fit_temperature, with_temperature
+from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
 from charrnn.machine import num_cores
 from charrnn.models.open import open_network
 from charrnn.models.predictor import Predictor
@@ -33,6 +33,7 @@ class LineScore:
         text: the line without its end.
         score: its own.
         rank: its place among all lines scored together, 1 for the most probable; None where nothing was predicted.
+            What the vocabulary lacks costs no nats: a line comes after all those with fewer such characters.
     """
 
     line: int
@@ -133,9 +134,12 @@ def _score_apart(model: ModelFile, texts: Sequence[Encoded], settings: ScoringSe
     found = {}
     if settings.fit_temperature is not None:
         other = _one_text(settings.fit_temperature, model.vocab, settings)
-        value = fit_temperature(model.settings, model.weights, other.ids, vocab=model.vocab)
+        value = fit_temperature(
+            model.settings, model.weights, other.ids, vocab=model.vocab, num_threads=settings.threads
+        )
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
-        protocol = f"exact, temperature {value:.4f} fitted on {other.name}"
+        at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
+        protocol = f"exact, temperature {value:.4f}{at_border} fitted on {other.name}"
         found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork
@@ -175,7 +179,8 @@ def _score_by_line(
         texts.append((source.name, lines))
     # A line of which nothing was predicted is as improbable as any: it has no place.
     predicted = (line for _, lines in texts for line in lines if line.score.num_predictions)
-    ranks = {id(line): rank for rank, line in enumerate(sorted(predicted, key=lambda line: line.score.nats), 1)}
+    ranked = sorted(predicted, key=lambda line: (line.score.num_unknown, line.score.nats))
+    ranks = {id(line): rank for rank, line in enumerate(ranked, 1)}
     return [
         TextScore(
             name,

@@ -77,6 +77,8 @@ def raise_for_stdout(error: OSError) -> NoReturn:
 
 def say(message: str) -> None:
     """A line on standard error; that it cannot be written is no reason to end anything."""
+    if sys.stderr is None or sys.stderr.closed:
+        return
     with contextlib.suppress(OSError):
         sys.stderr.write(inert(message) + "\n")
         sys.stderr.flush()

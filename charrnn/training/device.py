@@ -15,9 +15,11 @@ from charrnn.models.layer import Backend
 from charrnn.models.native.build import library, unavailable_reason
 from charrnn.models.settings import ModelSettings
 from charrnn.training.machine import MachineSettings
+from charrnn.training.settings import TrainingSettings
 
 _LARGE = 32 << 20  # bytes; glibc's own most for such a threshold
 _TENSORS_PER_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
+_TENSORS_PER_LOGIT = 3  # the logits of a window, their softmax and their gradient
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,24 @@ def as_before(machine: MachineSettings, computed_by: Mapping[str, Any]) -> Machi
     return MachineSettings(device=device, precision=precision, threads=threads)
 
 
-def check_memory(settings: ModelSettings) -> None:
-    """Refuses a model whose weights, gradient, moments and averages are more than this machine's memory.
+def check_memory(model: ModelSettings, training: TrainingSettings) -> None:
+    """Refuses a run of which one update needs more memory than this machine has.
+
+    Counted are what stands beside each weight and the logits of a window, which are most of it where there are many
+    symbols.
 
     Raises:
-        DeviceError: they are; the system would end the process without a message.
+        DeviceError: it does; the system would end the process without a message.
     """
-    needed = _TENSORS_PER_WEIGHT * 4 * settings.num_parameters
+    weights = _TENSORS_PER_WEIGHT * 4 * model.num_parameters
+    logits = _TENSORS_PER_LOGIT * 4 * model.vocab_size * training.batch_size * training.bptt
     total = num_memory_bytes()
-    if needed > total > 0:
+    if weights + logits > total > 0:
+        smaller = "--hidden-size or --num-layers" if weights > logits else "--batch-size or --bptt, or --level byte"
         raise DeviceError(
-            f"training {settings.num_parameters:,} weights takes {needed / 2**30:,.1f} GiB of memory, and this "
-            f"machine has {total / 2**30:,.1f}; use a smaller --hidden-size or --num-layers"
+            f"training {model.num_parameters:,} weights on windows of {training.batch_size} x {training.bptt} of "
+            f"{model.vocab_size:,} symbols takes {(weights + logits) / 2**30:,.1f} GiB of memory, and this machine has "
+            f"{total / 2**30:,.1f}; use a smaller {smaller}"
         )
 
 
@@ -139,7 +147,6 @@ def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Pl
             raise DeviceError(f"process {index} of this machine has no GPU of its own; start fewer of them")
         return Placement(torch.device(kind, index), Backend("fused"), bfloat16, threads)
 
-    check_memory(settings)
     keep_freed_memory()
     reduced = precision == "bfloat16"
     cell = settings.recurrent_cell

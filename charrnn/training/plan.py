@@ -2,12 +2,14 @@
 
 import math
 import time
+from dataclasses import dataclass
 
 from charrnn.training import event
 from charrnn.training.settings import TrainingSettings
 from charrnn.training.world import World
 
 _MARGIN = 0.96  # share of the time left that is planned for: machines slow down a little as they warm
+_LEAST_CHANGE = 0.02  # share of the number of steps: less is no reason to plan again
 _NUM_EVALUATIONS = 20
 _EVALUATION_SHARE = 0.05  # of a run given in minutes
 _LEAST_MEASURED = 10  # updates
@@ -31,11 +33,28 @@ class Clock:
         return self._seconds_before + time.monotonic() - self._started
 
 
+@dataclass(frozen=True)
+class Speed:
+    """What a run has taken so far and what it takes, in seconds.
+
+    Attributes:
+        seconds: spent since it began.
+        seconds_per_step: of an update.
+        evaluation_seconds: of an evaluation.
+        final_seconds: of the final score.
+    """
+
+    seconds: float
+    seconds_per_step: float
+    evaluation_seconds: float
+    final_seconds: float
+
+
 class Plan:
     """Length of the run and distance between evaluations, in updates.
 
-    A run given in minutes is planned after its first seconds, which measure the speed; from then on the plan is as
-    fixed as any other, so that a resumed run follows it exactly.
+    A run given in minutes is planned after its first seconds, which measure the speed, and again at an evaluation where
+    the speed has changed. The plan is stored with the run: resumed, it goes on by it.
 
     Args:
         settings: the run's length as the user gave it.
@@ -72,34 +91,43 @@ class Plan:
             _MEASURED_SECONDS, _MEASURED_SHARE * 60 * self._minutes
         )
 
-    def fix(
-        self,
-        step: int,
-        *,
-        seconds: float,
-        seconds_per_step: float,
-        evaluation_seconds: float,
-        final_evaluations: float,
-        world: World,
-    ) -> event.Planned:
+    def fix(self, step: int, *, speed: Speed, world: World) -> event.Planned:
         """Fixes the plan of a run given in minutes, leaving time for evaluations and the final score.
 
         Args:
             step: updates made.
-            seconds: spent so far.
-            seconds_per_step: measured.
-            evaluation_seconds: that one evaluation takes.
-            final_evaluations: what the final score takes, in evaluations.
+            speed: as it was measured.
             world: the processes that share the run; the first one's clock counts.
         """
-        left = _MARGIN * (60 * self._minutes - seconds - final_evaluations * evaluation_seconds)
-        count = max(3, min(_NUM_EVALUATIONS, int(_EVALUATION_SHARE * left / evaluation_seconds)))
+        left = self._seconds_left(speed)
+        count = max(3, min(_NUM_EVALUATIONS, int(_EVALUATION_SHARE * left / speed.evaluation_seconds)))
         if not self._fixes_evaluations:
-            left -= count * evaluation_seconds
-        num_steps = step + max(1, int(left / seconds_per_step))
+            left -= count * speed.evaluation_seconds
+        num_steps = step + max(1, int(left / speed.seconds_per_step))
         eval_every = self.eval_every or max(1, math.ceil((num_steps - step) / count))
         self.num_steps, self.eval_every = world.from_first([num_steps, eval_every])
-        return self.announce(seconds_per_step=seconds_per_step)
+        return self.announce(seconds_per_step=speed.seconds_per_step)
+
+    def revise(self, step: int, *, speed: Speed, world: World) -> event.Planned | None:
+        """Fits the plan of a run given in minutes to a machine that grew faster or slower; None where it holds.
+
+        Args:
+            step: updates made; the model was just evaluated.
+            speed: as it was measured since the last evaluation.
+            world: the processes that share the run; the first one's clock counts.
+        """
+        if not self._minutes or self.num_steps is None or step >= self.num_steps:
+            return None
+        per_step = speed.seconds_per_step + speed.evaluation_seconds / self.eval_every
+        num_steps = world.from_first(step + max(1, int(self._seconds_left(speed) / per_step)))
+        if abs(num_steps - self.num_steps) < _LEAST_CHANGE * self.num_steps:
+            return None
+        self.num_steps = num_steps
+        return self.announce(seconds_per_step=speed.seconds_per_step)
+
+    def _seconds_left(self, speed: Speed) -> float:
+        """For updates and evaluations, with a margin."""
+        return _MARGIN * (60 * self._minutes - speed.seconds - speed.final_seconds)
 
     def is_evaluation_due(self, step: int) -> bool:
         """Whether the model is evaluated after this many updates."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,11 @@ from charrnn.storage.metrics import METRICS_NAME, MetricsLog
 from charrnn.storage.model_file import ModelFile, read_model
 from charrnn.training import event
 from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, write_checkpoint
-from charrnn.training.device import Placement
+from charrnn.training.device import Placement, check_memory
 from charrnn.training.evaluation import evaluate
 from charrnn.training.keeper import Keeper, with_score
 from charrnn.training.learner import Learner, Update
-from charrnn.training.plan import Clock, Plan
+from charrnn.training.plan import Clock, Plan, Speed
 from charrnn.training.saving import Saver
 from charrnn.training.settings import learning_rate_at
 from charrnn.training.task import Task
@@ -105,6 +105,8 @@ class Run:
         self._directory = directory
         self._placement = placement
         self._world = world
+        if placement.device.type == "cpu":
+            check_memory(task.model, task.training)
         self._learner = Learner(task, placement=placement, weights=weights, world=world)
         self._plan = Plan(task.training, windows_per_epoch=self._learner.windows_per_epoch)
         self._saver = Saver(writes=world.is_first)
@@ -168,9 +170,10 @@ class Run:
 
     def _train(self, should_stop: Callable[[], bool]) -> Iterator[event.Event]:
         self._last_save = time.monotonic()
-        progress = _Progress.begin(self.step, self._placement.device)
         if self.num_steps is not None:
             yield self._plan.announce()
+        yield from self._replace_lost()
+        progress = _Progress.begin(self.step, self._placement.device)
         while (self.num_steps is None or self.step < self.num_steps) and not self.is_patience_exhausted:
             update = self._learner.update(num_steps=self.num_steps)
             progress.add(update)
@@ -191,6 +194,8 @@ class Run:
             if stops and not (is_evaluated and self.is_patience_exhausted):
                 yield from self._stop()
                 return
+            if is_evaluated:
+                yield from self._revised_plan(fmean(progress.step_seconds[-self._plan.eval_every :]))
             if is_measured:
                 yield from self._evaluate()
                 yield self._fixed_plan(median(progress.step_seconds[len(progress.step_seconds) // 3 :]))
@@ -200,6 +205,21 @@ class Run:
                 progress.show(self.step)
             progress.last = time.monotonic()
         yield from self._finish()
+
+    def _replace_lost(self) -> Iterator[event.Event]:
+        """Where a run goes on whose best model is missing or damaged, the model it goes on from takes its place."""
+        lost = ""
+        if self._keeper.best is not None and self._world.is_first:
+            try:
+                read_model(self._keeper.path)
+            except InputError as error:
+                lost = str(error)
+        (is_lost,) = self._world.any(bool(lost))
+        if is_lost:
+            yield event.Warned(f"the best model is lost, that of step {self.step} takes its place ({lost})")
+            self._keeper.restore(best=None, best_step=0, num_without_better=0)
+            yield from self._evaluate()
+            yield from self._save()
 
     def _progressed(self, progress: _Progress, update: Update) -> event.Progressed:
         num_shown = self.step - progress.shown_step
@@ -238,16 +258,22 @@ class Run:
             raise self._diverged(f"{wrong[0]} is not finite")
 
     def _fixed_plan(self, seconds_per_step: float) -> event.Planned:
+        return self._plan.fix(self.step, speed=self._speed(seconds_per_step), world=self._world)
+
+    def _revised_plan(self, seconds_per_step: float) -> Iterator[event.Planned]:
+        planned = self._plan.revise(self.step, speed=self._speed(seconds_per_step), world=self._world)
+        if planned is not None:
+            yield planned
+
+    def _speed(self, seconds_per_step: float) -> Speed:
         final = max(1.0, min(len(self._task.held_out_ids), MAX_FINAL) / MAX_EVALUATED)
         if self._placement.backend.precision == "bfloat16":
             final *= _FLOAT32_COST
-        return self._plan.fix(
-            self.step,
+        return Speed(
             seconds=self._clock.seconds(),
             seconds_per_step=seconds_per_step,
             evaluation_seconds=self._evaluation_seconds,
-            final_evaluations=final,
-            world=self._world,
+            final_seconds=final * self._evaluation_seconds,
         )
 
     def _evaluate(self) -> Iterator[event.Event]:

@@ -96,10 +96,10 @@ def test_an_option_gives_its_settings_value(arguments, given):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--aperture", "0"], "--aperture '0': it must be a number above 0 and at most 64"),
-        (["--blades", "3.5"], "--blades '3.5': it must be a whole number from 3 to 9"),
-        (["--mount", "bayonnet"], "--mount 'bayonnet': it must be one of screw, bayonet; did you mean bayonet?"),
-        (["--speed", "0"], "--speed '0': it must be a whole number at least 1"),
+        (["--aperture", "0"], "--aperture 0: must be a number above 0 and at most 64"),
+        (["--blades", "3.5"], "--blades 3.5: must be a whole number from 3 to 9"),
+        (["--mount", "bayonnet"], "--mount bayonnet: must be one of screw, bayonet; did you mean bayonet?"),
+        (["--speed", "0"], "--speed 0: must be a whole number at least 1"),
     ],
     ids=str,
 )

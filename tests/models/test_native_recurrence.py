@@ -326,8 +326,8 @@ static int network(int cell, long T, long B, long H, long V, int num_threads, in
   bad = bad || charrnn_network_run(&run);
   for (long i = 0; i < T * B; i++) bad = bad || drawn[i] < 0 || drawn[i] >= V || !(nats[i] >= -1e-6);
   charrnn_network_free(handle);
-  const void *all[] = {table, square, bias, embedding, input, out, bias_out, ids, drawn, nats, uniforms, follows, allowed,
-                       marks, run.hidden, run.cells, run.logits};
+  const void *all[] = {table, square, bias, embedding, input, out, bias_out, ids, drawn, nats, uniforms, follows,
+                       allowed, marks, run.hidden, run.cells, run.logits};
   for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
   return bad;
 }

@@ -189,9 +189,9 @@ def test_once_standard_error_is_lost_the_process_still_ends_well():
 def test_closed_standard_streams_are_occupied_so_that_no_file_gets_their_number(tmp_path):
     code = (
         "import os\n"
-        "from charrnn.reports.terminal import occupy_standard_streams\n"
+        "from charrnn.reports.terminal import prepare_standard_streams\n"
         "os.close(0); os.close(2)\n"
-        "occupy_standard_streams()\n"
+        "prepare_standard_streams()\n"
         f"print(os.open({str(tmp_path / 'file')!r}, os.O_WRONLY | os.O_CREAT) > 2)\n"
     )
     assert run(code).stdout == b"True\n"

@@ -158,7 +158,7 @@ def test_a_resumed_run_may_name_its_held_out_text_again(tmp_path):
     np.testing.assert_array_equal(found.train_ids, task.train_ids)
     assert (found.source.texts, found.source.val) == (task.source.texts, (moved,))
     text_file(tmp_path, "jihg" * 8 + "jihf", "moved.txt")
-    with pytest.raises(InputError, match="a held-out text of its own with --val"):
+    with pytest.raises(InputError, match="a separate held-out text with --val"):
         prepare_resume(checkpoint, {"val": (moved,)})
 
 
@@ -200,5 +200,5 @@ def test_a_held_out_share_of_none_or_all_is_refused(tmp_path):
     for share in (0.0, 1.0, float("nan")):
         with pytest.raises(SettingsError, match="val_fraction"):
             prepared([path], val_fraction=share)
-    with pytest.raises(SettingsError, match="--val-fraction goes without --val"):
+    with pytest.raises(SettingsError, match="--val-fraction has no effect"):
         prepared([path], val_fraction=0.1, val=(path,))
