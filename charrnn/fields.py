@@ -85,6 +85,8 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         if self.kind is bool:
             return "true or false"
+        if self.kind is Path:
+            return "a path"
         if self.kind not in (int, float):
             return "a text"
         noun = "a whole number" if self.kind is int else "a number"
@@ -152,7 +154,9 @@ class Setting:
         if self.kind is float:
             is_kind = type(value) in (int, float) and _is_finite(value)
         else:
-            is_kind = isinstance(value, Path) if self.kind is Path else type(value) is self.kind
+            # No file's name has a NUL, and the system's functions raise errors of their own where one is given.
+            is_path = isinstance(value, Path) and "\0" not in str(value)
+            is_kind = is_path if self.kind is Path else type(value) is self.kind
         if not is_kind:
             return False
         if self.choices:

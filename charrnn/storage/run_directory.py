@@ -12,6 +12,7 @@ from types import TracebackType
 from charrnn.errors import InputError, LockedError, OutputError, SettingsError
 from charrnn.files import probe_writable
 from charrnn.storage.metrics import METRICS_NAME
+from charrnn.storage.training_file import TRAINING_NAME
 
 LOCK_NAME = ".lock"
 CONFIG_NAME = "run.toml"
@@ -178,8 +179,9 @@ def name_of_text(text: str) -> str:
     >>> name_of_text("plays/King Lear.txt"), name_of_text("-")
     ('King-Lear', 'stdin')
     """
-    path = Path(text)
-    stem = "stdin" if text == "-" or text.startswith("/dev/") else path.resolve().stem
+    # Not resolve(), which fails where no file can have that name.
+    path = Path(os.path.abspath(text))  # noqa: PTH100
+    stem = "stdin" if text == "-" or text.startswith("/dev/") else path.stem
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem).strip(".-")[:90] or "run"
 
 
@@ -200,9 +202,9 @@ def is_taken(directory: Path) -> bool:
 
 
 def _taken(directory: Path) -> OutputError:
-    return OutputError(
-        f"{directory} already holds a run; give another --name, go on with --resume {directory}, or remove it"
-    )
+    has_state = (directory / TRAINING_NAME).exists()
+    holds = f"a run; go on with --resume {directory}," if has_state else "files, but no run to go on with;"
+    return OutputError(f"{directory} already holds {holds} give another --name, or remove it")
 
 
 def _remove_empty(directories: list[Path]) -> None:

@@ -157,6 +157,8 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
                 sources.append(Source(str(given), path))
         except OSError as error:
             raise InputError(f"cannot read {str(given)!r}: {error.strerror or error}") from error
+        except ValueError as error:  # a NUL in the name
+            raise InputError(f"cannot read {str(given)!r}: {error}") from error
     counts = Counter(source.path.resolve() for source in sources if source.path is not None)
     notes += [f"{path.name!r} is named {count} times and read each time" for path, count in counts.items() if count > 1]
     if level == "char":

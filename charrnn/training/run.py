@@ -319,12 +319,12 @@ class Run:
         return with_score(ModelFile(self._task.model, self._task.vocab, weights, facts), score)
 
     def _stop(self) -> Iterator[event.Event]:
+        yield from self._save()  # first: whoever is impatient now loses nothing
         score = self._keeper.best
         if score is None:
             # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
             score = self._score()
             yield from self._keeper.write(self._model_file(score), step=self.step)
-        yield from self._save()
         yield event.Finished(self.step, "stopped", score, self._keeper.best_step or self.step, self._clock.seconds())
 
     def _finish(self) -> Iterator[event.Event]:

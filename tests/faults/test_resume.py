@@ -175,3 +175,38 @@ def test_a_start_that_fails_leaves_nothing_behind(here, content):
     (here / "odd.txt").write_text(TEXT)
     assert train("odd.txt", "--steps", "3")[0] == 0
     assert (here / "checkpoints" / "odd" / "model.safetensors").exists()  # not odd-2
+
+
+def test_a_name_that_is_taken_by_no_run_is_not_said_to_hold_one(here):
+    kept = here / "checkpoints" / "mine"
+    kept.mkdir(parents=True)
+    (kept / "model.safetensors").write_bytes(b"somebody's model")
+    code, _, err = train("text.txt", "--name", "mine")
+    assert (code, "no run to go on with" in err, "--resume" in err) == (4, True, False)
+    assert (kept / "model.safetensors").read_bytes() == b"somebody's model"
+
+
+IMPATIENT = """
+import os, signal
+from charrnn.training import run
+def evaluate(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    raise SystemExit("not reached: the second signal ends it")
+run.evaluate = evaluate
+update = run.Learner.update
+def stopped(self, **more):
+    if self.step == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    return update(self, **more)
+run.Learner.update = stopped
+from charrnn.__main__ import main
+main()
+"""
+
+
+def test_a_second_ctrl_c_while_a_stopped_run_is_evaluated_loses_no_step(here):
+    arguments = ["train", "text.txt", "--name", "mine", "--steps", "6", "--eval-every", "6", *SIZES]
+    ended = subprocess.run([sys.executable, "-c", IMPATIENT, *arguments], env=ENVIRONMENT, capture_output=True)
+    assert (ended.returncode, b"stopping" in ended.stderr) == (130, True)
+    assert read_checkpoint(here / "checkpoints" / "mine" / "training.safetensors").step == 4
+    assert resume("checkpoints/mine")[0] == 0
