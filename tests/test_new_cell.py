@@ -179,5 +179,5 @@ def test_a_name_that_is_not_in_the_table_is_an_error_everywhere(tmp_path, name):
     for options in (["--cell", name], ["--config", tmp_path / "run.toml"]):
         code, out, err = invoke("train", tmp_path / "text.txt", *options, "--out", tmp_path / "runs")
         assert (code, out) == (2, "")
-        assert f"it must be one of {', '.join(CELLS)}" in err
+        assert f"must be one of {', '.join(CELLS)}" in err
     assert not (tmp_path / "runs").exists()

@@ -86,7 +86,7 @@ def say(message: str) -> None:
 
 def write_note(text: str) -> None:
     """Writes a line beside the result, to standard error; silent where that is no terminal."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
         say(text)
 
 

@@ -24,6 +24,7 @@ _CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = 32
 # What earlier versions left: lengths in files of their own, and the temporary files of killed processes.
 _OLD_MARK = re.compile(r"[0-9a-f]{32}\.count")
+_OLD_SECONDS = 3600.0  # a younger one may belong to a process of an earlier version
 _OLD_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.ids\..{8}")
 
 
@@ -102,9 +103,11 @@ def _is_whole(path: Path) -> bool:
 def _tidy(directory: Path, *, keep: Path) -> None:
     """Keeps the cache within its bound, and removes what earlier versions and killed processes left."""
     remove_stale(directory)
-    for path in _matching(directory, _OLD_MARK):
-        with suppress(OSError):
-            path.unlink()
+    with suppress(OSError):
+        now = keep.stat().st_mtime  # by the file system's clock
+        for path in _matching(directory, _OLD_MARK) + _matching(directory, _OLD_TEMPORARY):
+            if now - path.stat().st_mtime >= _OLD_SECONDS:
+                path.unlink()
     known = []
     for path in _kept(directory):
         with suppress(OSError):

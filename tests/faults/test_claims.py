@@ -121,6 +121,7 @@ def test_several_texts_are_scored_by_no_more_threads_than_asked_for(here, monkey
 
     def noted(*arguments, **more):
         used.add(threading.get_ident())
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == str(threads)
         return score(*arguments, **more)
 
     score = text_scores.score_ids
@@ -129,7 +130,6 @@ def test_several_texts_are_scored_by_no_more_threads_than_asked_for(here, monkey
         monkeypatch.setenv(name, "7")
     assert invoke("perplexity", "m", *names, "--threads", threads)[0] == 0
     assert 1 <= len(used) <= threads
-    assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == str(threads)
 
 
 def test_a_link_to_a_directory_is_passed_over_with_a_note(here):

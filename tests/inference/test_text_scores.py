@@ -170,7 +170,10 @@ def test_scores_by_more_than_the_model_stand_apart_and_change_nothing_else(tmp_p
     assert list(found.apart) == ["temperature", "dynamic"]
     tempered, dynamic = found.apart.values()
     assert 0.25 <= tempered.temperature <= 4
-    assert tempered.protocol == f"exact, temperature {tempered.temperature:.4f} fitted on {other}"
+    assert (
+        tempered.protocol
+        == f"exact, temperature {tempered.temperature:.4f} (the border of those tried: 0.25 to 4) fitted on {other}"
+    )
     assert (dynamic.protocol, dynamic.temperature) == ("dynamic", None)
     for each in (tempered, dynamic):
         assert [text.name for text in each.texts] == names

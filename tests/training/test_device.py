@@ -18,6 +18,7 @@ from charrnn.storage.model_file import read_model
 from charrnn.training.device import as_before, check_memory, has_gpu, place
 from charrnn.training.machine import MachineSettings
 from charrnn.training.run import Run
+from charrnn.training.settings import TrainingSettings
 
 SETTINGS = ModelSettings(vocab_size=7)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -92,13 +93,14 @@ def test_an_accelerator_is_one_that_is_named_or_there(monkeypatch):
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made(monkeypatch):
     settings = ModelSettings(vocab_size=7, hidden_size=1000)
-    needed = 6 * 4 * settings.num_parameters
+    training = TrainingSettings(batch_size=2, bptt=5, learning_rate=0.01, steps=1)
+    needed = 6 * 4 * settings.num_parameters + 3 * 4 * 7 * 2 * 5
     monkeypatch.setattr("charrnn.training.device.num_memory_bytes", lambda: needed - 1)
     with pytest.raises(DeviceError, match="--hidden-size or --num-layers"):
-        check_memory(settings)
+        check_memory(settings, training)
     for enough in (needed, 0):  # 0: unknown
         monkeypatch.setattr("charrnn.training.device.num_memory_bytes", lambda enough=enough: enough)
-        check_memory(settings)
+        check_memory(settings, training)
 
 
 @pytest.mark.parametrize("cell", WITH_KERNEL)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from charrnn.training.plan import Clock, Plan
+from charrnn.training.plan import Clock, Plan, Speed
 from charrnn.training.settings import TrainingSettings
 from charrnn.training.world import ALONE, World
 
@@ -17,12 +17,7 @@ def plan_of(*, windows_per_epoch=10, **length):
 
 def fixed(plan, *, step=20, seconds=5.0, seconds_per_step=0.01, evaluation_seconds=0.5, final=1.0, world=ALONE):
     return plan.fix(
-        step,
-        seconds=seconds,
-        seconds_per_step=seconds_per_step,
-        evaluation_seconds=evaluation_seconds,
-        final_evaluations=final,
-        world=world,
+        step, speed=Speed(seconds, seconds_per_step, evaluation_seconds, final * evaluation_seconds), world=world
     )
 
 

@@ -123,8 +123,9 @@ def test_a_run_whose_gradients_stay_not_finite_ends_as_diverged_with_its_checkpo
 def test_a_run_given_in_minutes_measures_plans_in_steps_and_resumes_by_that_plan(tmp_path):
     task = make_task(training={"minutes": 0.02})
     events = list(make_run(task, tmp_path / "run").events(never))
-    (plan,) = [e for e in events if isinstance(e, event.Planned)]
-    assert plan.seconds_per_step > 0
+    plans = [e for e in events if isinstance(e, event.Planned)]
+    assert all(plan.seconds_per_step > 0 for plan in plans)
+    plan = plans[-1]  # planned again where the speed changed
     assert events[-1].step == plan.num_steps
     checkpoint = read_checkpoint(tmp_path / "run" / "training.safetensors")
     assert (checkpoint.num_steps, checkpoint.eval_every) == (plan.num_steps, plan.eval_every)
