@@ -25,6 +25,7 @@ from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 from charrnn.errors import SettingsError
 
 _KEY = "setting"
+_ALWAYS_THERE: Any = object()
 _SHOWN_CHARS = 60  # of a wrong value that a message quotes
 _PLAIN = re.compile(r"[A-Za-z0-9.,+-]{1,40}")
 
@@ -52,6 +53,7 @@ class Setting:
         changes_on_resume: whether a run that goes on may be given another value.
         is_argument: whether the command line takes it by position, not by an option's name.
         is_internal: whether it has no option, because it follows from other things.
+        before: the value that was in effect before the setting existed: what was stored then has it.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Setting:
     changes_on_resume: bool = False
     is_argument: bool = False
     is_internal: bool = False
+    before: Any = _ALWAYS_THERE
 
     @property
     def option(self) -> str:
@@ -227,7 +230,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Settings from plain values: every key required, none unknown.
+        """Settings from plain values: none unknown, and missing only those that say what was in effect before them.
 
         Raises:
             SettingsError: a key is missing or unknown, or a value is out of range.
@@ -236,11 +239,12 @@ class Settings:
         group = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
         if not isinstance(values, Mapping):
             raise SettingsError(f"{group}: no table of settings")
-        odd = [f"missing {name}" for name in known if name not in values]
+        stored = {name: each.before for name, each in known.items() if each.before is not _ALWAYS_THERE} | dict(values)
+        odd = [f"missing {name}" for name in known if name not in stored]
         odd += [f"unknown {_quoted(name)}" for name in values if name not in known]
         if odd:
             raise SettingsError(f"{group}: {', '.join(odd)}")
-        return cls(**{name: known[name].from_plain(value) for name, value in values.items()})
+        return cls(**{name: known[name].from_plain(value) for name, value in stored.items()})
 
 
 def did_you_mean(value: object, names: Iterable[str]) -> str:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 Facts = dict[str, Any]
 Step = Callable[[Facts], Facts]
 
-# Settings that version 1 came to know only after its first files: what lacks them was trained without.
-_FIRST_TRAINING = {"restart": 0.0}
 _NOISE = ("dropout", "weight_dropout")
 
 
@@ -56,7 +54,7 @@ def _model_1_to_2(facts: Facts) -> Facts:
     settings, noise = _split_shape(facts["settings"])
     more = dict(facts["facts"])
     if isinstance(more.get("training"), dict):
-        more["training"] = {**_FIRST_TRAINING, **more["training"], **noise}
+        more["training"] = {**more["training"], **noise}
     return {**facts, "settings": settings, "facts": more}
 
 
@@ -74,7 +72,7 @@ def _training_1_to_2(facts: Facts) -> Facts:
     return {
         **{name: value for name, value in facts.items() if name != "corpus"},
         "model": model,
-        "training": {**_FIRST_TRAINING, **facts["training"], **noise},
+        "training": {**facts["training"], **noise},
         "computed_by": computed_by,
         "text": text,
         "source": {

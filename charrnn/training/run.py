@@ -173,6 +173,8 @@ class Run:
         if self.num_steps is not None:
             yield self._plan.announce()
         yield from self._replace_lost()
+        if self.step == 0:  # from its first moment on, a run can be resumed
+            yield from self._save()
         progress = _Progress.begin(self.step, self._placement.device)
         while (self.num_steps is None or self.step < self.num_steps) and not self.is_patience_exhausted:
             update = self._learner.update(num_steps=self.num_steps)

@@ -80,6 +80,7 @@ class TrainingSettings(Settings):
     )
     restart: float = setting(
         0.05,
+        before=0.0,
         help="Share of windows at which a stream begins again from the zero state.",
         low=0,
         high=1,

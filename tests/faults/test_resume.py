@@ -147,13 +147,24 @@ main()
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew_under_its_name(here):
     arguments = ["train", "text.txt", "--name", "mine", "--steps", "6", "--eval-every", "5", *SIZES]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=ENVIRONMENT, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (here / "checkpoints" / "mine" / "training.safetensors").exists()
+    for name in ("run.toml", "metrics.jsonl"):  # what stands there before the first checkpoint
+        (here / "checkpoints" / "mine").mkdir(parents=True, exist_ok=True)
+        (here / "checkpoints" / "mine" / name).touch()
+    code, _, err = invoke("train", "--resume", "checkpoints/mine")
+    assert (code, "no run to resume" in err) == (3, True)
     assert invoke(*arguments)[0] == 0
     assert read_checkpoint(here / "checkpoints" / "mine" / "training.safetensors").step == 6
     code, _, err = invoke(*arguments)
     assert (code, "already holds a run" in err) == (4, True)
+
+
+def test_a_run_killed_before_its_first_evaluation_goes_on(here):
+    arguments = ["train", "text.txt", "--name", "mine", "--steps", "6", "--eval-every", "5", *SIZES]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=ENVIRONMENT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert read_checkpoint(here / "checkpoints" / "mine" / "training.safetensors").step == 0
+    assert invoke("train", "--resume", "checkpoints/mine")[0] == 0
+    assert read_checkpoint(here / "checkpoints" / "mine" / "training.safetensors").step == 6
 
 
 def test_three_trainings_of_one_text_take_three_names(here):

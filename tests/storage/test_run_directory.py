@@ -116,7 +116,7 @@ def test_a_name_that_was_not_chosen_gives_way_to_runs_and_to_processes(tmp_path)
     (tmp_path / "play" / "model.safetensors").touch()
     with new_run(tmp_path, "play", is_chosen=False) as second, new_run(tmp_path, "play", is_chosen=False) as third:
         assert (second.name, third.name) == ("play-2", "play-3")
-    with pytest.raises(OutputError, match="already holds a run"), new_run(tmp_path, "play", is_chosen=True):
+    with pytest.raises(OutputError, match="already holds files"), new_run(tmp_path, "play", is_chosen=True):
         pass
 
 
