@@ -1,6 +1,7 @@
 """Faults for as long as one likes: ``make soak``, or ``python tests/faults/soak.py SECONDS``.
 
-Two lanes side by side. One kills: a sweep over every system call of a run, then rounds of random kills. The other
+Two lanes side by side. One kills: mishaps (runs that diverge, damaged caches, signals to every command, closed and full
+streams), a sweep over every system call of a run, then rounds of random kills. The other
 deceives: the loader under the fuzzer, histories of runs at random, a text of one line and 512 MiB. A finding ends it
 with 1 and with all that is needed to repeat it.
 """
@@ -44,8 +45,9 @@ def main() -> None:
 
 
 def kill(ends_at: float) -> list[str]:
-    """The sweep, then kills at random, 50 a round."""
-    findings = work("sweep", [sys.executable, str(HERE / "sweep.py")])
+    """Mishaps, the sweep, then kills at random, 50 per round."""
+    findings = work("mishaps", [sys.executable, str(HERE / "mishaps.py"), "120"])
+    findings += work("sweep", [sys.executable, str(HERE / "sweep.py")])
     while time.monotonic() < ends_at and not findings:
         findings = work("kills", [sys.executable, str(HERE / "kills.py"), "--kills", "50"])
     return findings
