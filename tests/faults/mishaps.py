@@ -24,7 +24,7 @@ from tiny_run import check_files
 from charrnn.errors import ExitCode
 from charrnn.text import corpus
 
-TINY = "--hidden-size 8 --batch-size 2 --bptt 5 --threads 1".split()
+TINY = ["--hidden-size", "8", "--batch-size", "2", "--bptt", "5", "--threads", "1"]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 MOST_SECONDS_TO_END = 20.0  # of a command that is told to, on a machine busy with other lanes
 COMMANDS = {
