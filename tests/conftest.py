@@ -38,3 +38,8 @@ def trained(tmp_path_factory):
 def run_of(trained, tmp_path):
     """A copy of a finished run."""
     return shutil.copytree(trained, tmp_path / "copy")
+
+
+def pytest_collection_modifyitems(items):
+    """Long tests first."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

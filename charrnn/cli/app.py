@@ -79,6 +79,9 @@ def main() -> None:
         say(f"charrnn: {error}")
         sys.exit(error.exit_code)
     except Exception as error:  # the last resort: one line for the user, the rest on request
+        stopped = _stop_within(error)
+        if stopped is not None:
+            _end(stopped.exit_code)
         if debug:
             raise
         if isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error):
@@ -86,6 +89,13 @@ def main() -> None:
             sys.exit(ExitCode.DEVICE)
         say(f"charrnn: unexpected {type(error).__name__}: {error}; run with --debug for a traceback")
         sys.exit(ExitCode.INTERNAL)
+
+
+def _stop_within(error: BaseException | None) -> Stopped | None:
+    """The stop that an error came of: what runs while a class is made wraps whatever is raised there."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @cache

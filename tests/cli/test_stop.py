@@ -54,6 +54,7 @@ def resumed(place, name):
     return files_of(place / "checkpoints" / name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("cell", "number", "code"),
     [
@@ -97,6 +98,7 @@ def test_a_second_signal_ends_at_once_and_harms_no_file(place, straight):
     assert resumed(place, "twice") == straight("gru")
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_from_its_last_save_to_the_same_end(place, straight):
     process = started(place, "gru", "killed", num_evaluations=2)
     process.kill()

@@ -100,6 +100,7 @@ def test_a_forged_training_state_with_any_fact_replaced_never_ends_unexpectedly(
     assert num_taken > 0  # some facts are free, as a name of a text is
 
 
+@pytest.mark.long
 def test_a_forged_model_with_any_fact_replaced_is_refused_or_works(run_of):
     path = run_of / "model.safetensors"
     data = path.read_bytes()

@@ -17,10 +17,10 @@ FIXED_MIB = 200
 # Shapes that cost the most for their bytes: a table of what symbols feed in that is far larger than what it is made of;
 # rows that packing pads; a vocabulary whose header is the longest; one large matrix; many small layers.
 SHAPES = {
-    "wide table": {"vocab": 400_000, "input": "embedding", "embedding_size": 1, "hidden_size": 64},
-    "thin units": {"vocab": 600_000, "hidden_size": 5},
+    "wide table": {"vocab": 200_000, "input": "embedding", "embedding_size": 1, "hidden_size": 64},
+    "thin units": {"vocab": 300_000, "hidden_size": 5},
     "all code points": {"vocab": 1_112_064, "cell": "rnn", "hidden_size": 1, "bias": False},
-    "large matrix": {"vocab": 9, "hidden_size": 2300},
+    "large matrix": {"vocab": 9, "hidden_size": 1600},
     "many layers": {"vocab": 9, "hidden_size": 129, "num_layers": 64},
 }
 # A process that ends by telling its peak in KiB. (getrusage would tell that of the process which started it.)

@@ -349,6 +349,7 @@ int main(void) {
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 @pytest.mark.parametrize(
     "target", [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0")], ids=["baseline", "native", "shared units"]

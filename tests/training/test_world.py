@@ -74,6 +74,7 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_speaks(tmp_path, te
     assert found == pytest.approx(alone, abs=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="thread names are read from Linux's /proc")
 def test_no_thread_that_talks_to_other_processes_outlives_the_run(tmp_path, text):
     """Such a thread aborted a process in ten that had finished, while Python was ending under it."""
@@ -85,6 +86,7 @@ def test_no_thread_that_talks_to_other_processes_outlives_the_run(tmp_path, text
         assert not [thread for thread in threads if "gloo" in thread]
 
 
+@pytest.mark.long
 def test_a_shared_run_stopped_by_a_signal_to_one_process_resumes(tmp_path, text):
     """To the very same end, though the signal went to the process that does not speak."""
     noise = ["--dropout", "0.2", "--weight-dropout", "0.1", "--restart", "0.2"]
