@@ -79,9 +79,9 @@ def main() -> None:
         say(f"charrnn: {error}")
         sys.exit(error.exit_code)
     except Exception as error:  # the last resort: one line for the user, the rest on request
-        stopped = _stop_within(error)
-        if stopped is not None:
-            _end(stopped.exit_code)
+        stop = _stop_within(error)
+        if stop is not None:
+            _end(stop.exit_code)
         if debug:
             raise
         if isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error):
