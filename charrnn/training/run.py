@@ -321,7 +321,8 @@ class Run:
         return with_score(ModelFile(self._task.model, self._task.vocab, weights, facts), score)
 
     def _stop(self) -> Iterator[event.Event]:
-        yield from self._save()  # first: whoever is impatient now loses nothing
+        yield from self._keeper.store(step=self.step)
+        yield from self._save(is_last=True)  # before the score: whoever is impatient now loses nothing
         score = self._keeper.best
         if score is None:
             # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
@@ -330,9 +331,11 @@ class Run:
         yield event.Finished(self.step, "stopped", score, self._keeper.best_step or self.step, self._clock.seconds())
 
     def _finish(self) -> Iterator[event.Event]:
-        yield from self._keeper.store(step=self.step)
+        if self._keeper.best is None:  # gone on with after its last evaluation, whose model could not be stored
+            yield from self._evaluate()
+        yield from self._keeper.store(step=self.step, is_last=True)
         yield from self._score_best()
-        yield from self._save()
+        yield from self._save(is_last=True)
         if self._keeper.best is None:
             raise RuntimeError("a run that is done was never evaluated")
         reason = "end" if self.step == self.num_steps else "patience"
@@ -357,11 +360,11 @@ class Run:
         score = self._evaluated(network, MAX_FINAL)
         yield from self._keeper.rescore(best, score, step=self.step)
 
-    def _save(self) -> Iterator[event.Event]:
+    def _save(self, *, is_last: bool = False) -> Iterator[event.Event]:
         path, what = self._directory / TRAINING_NAME, "the training state"
         checkpoint = self._checkpoint()  # gathered from all processes, so by all
         self._require_finite(checkpoint.tensors)
-        yield from self._saver.attempt(lambda: write_checkpoint(path, checkpoint), what, step=self.step)
+        yield from self._saver.attempt(lambda: write_checkpoint(path, checkpoint), what, step=self.step, is_last=is_last)
         self._last_save = time.monotonic()
         if not self._saver.has_failed(what):
             yield event.Saved(self.step, path)

@@ -1,0 +1,57 @@
+"""Runs at odd moments: saves that fail at the end, files of other runs, settings and directories that do not fit."""
+
+import resource
+import signal
+
+import pytest
+from command import end_of, invoke, start, wait_for
+
+from charrnn.errors import ExitCode
+from charrnn.training.checkpoint import read_checkpoint
+
+TEXT = "the quick brown fox jumps over the lazy dog; " * 60
+SIZES = ["--hidden-size", "6", "--batch-size", "4", "--bptt", "16", "--threads", "1"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path
+
+
+def train(*arguments):
+    return invoke("train", *arguments, *SIZES)
+
+
+def resume(*arguments):
+    return invoke("train", "--resume", *arguments)
+
+
+def test_a_run_whose_model_cannot_be_written_at_its_end_does_not_succeed(here):
+    assert train("text.txt", "--steps", "2", "--eval-every", "2", "--name", "run")[0] == 0
+    directory = here / "checkpoints" / "run"
+    whole = {name: (directory / name).read_bytes() for name in ("model.safetensors", "training.safetensors")}
+    (directory / "model.safetensors").unlink()
+    (directory / "model.safetensors").mkdir()  # nothing can take its place
+    code, out, err = resume("checkpoints/run")
+    assert code == ExitCode.OUTPUT, err
+    assert out == ""
+    assert err.count("the model could not be saved at step 2") == 2
+    (directory / "model.safetensors").rmdir()
+    assert read_checkpoint(directory / "training.safetensors").step == 2
+    assert resume("checkpoints/run")[0] == 0
+    assert {name: (directory / name).read_bytes() for name in whole} == whole
+
+
+def test_a_run_that_stops_and_cannot_be_saved_does_not_say_that_it_can_go_on(here):
+    # The training state does not fit, the model does.
+    options = ["--steps", "100000", "--eval-every", "100000", "--name", "run"]
+    limits = {resource.RLIMIT_FSIZE: 6_000}
+    with start("train", "text.txt", *SIZES, *options, limits=limits, cwd=here) as process:
+        wait_for(process, "warning: the training state could not be saved at step 0")
+        process.send_signal(signal.SIGINT)
+        ended = end_of(process)
+    assert ended.code == ExitCode.OUTPUT, ended.err
+    assert "go on with: charrnn" not in ended.err
+    assert not (here / "checkpoints" / "run" / "training.safetensors").exists()
