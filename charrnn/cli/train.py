@@ -218,7 +218,8 @@ def _processes(given: Mapping[str, Any]) -> "Iterator[World | None]":
 def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[Path]:
     """The run's directory, made and locked by the process that writes."""
     from charrnn.files import remove_stale
-    from charrnn.storage.run_directory import RunLock, name_of_text, new_run
+    from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
+    from charrnn.storage.training_file import TRAINING_NAME, require_training
 
     resume = given.get("resume")
     output = OutputSettings(**OutputSettings.part_of(given))
@@ -226,6 +227,8 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
         yield Path(world.from_first(None))
         return
     if resume is not None:
+        if is_directory(resume):  # nothing is written where there is no run, not even a lock
+            require_training(resume / TRAINING_NAME)
         held: Any = RunLock(resume)
     else:
         name = output.name or name_of_text(given["texts"][0])

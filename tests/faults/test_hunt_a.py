@@ -55,3 +55,19 @@ def test_a_run_that_stops_and_cannot_be_saved_does_not_say_that_it_can_go_on(her
     assert ended.code == ExitCode.OUTPUT, ended.err
     assert "go on with: charrnn" not in ended.err
     assert not (here / "checkpoints" / "run" / "training.safetensors").exists()
+
+
+def test_resume_leaves_nothing_in_a_directory_that_holds_no_run(here):
+    (here / "texts").mkdir()
+    (here / "texts" / "text.txt").write_text(TEXT)
+    code, _, err = resume("texts")
+    assert code == ExitCode.INPUT
+    assert "'texts' has no run to resume (training.safetensors is missing)" in err
+    assert [path.name for path in (here / "texts").iterdir()] == ["text.txt"]
+    assert train("texts", "--steps", "2")[0] == 0  # still a directory of texts, not a run
+
+
+def test_resume_of_a_name_that_no_directory_can_have_is_an_input_error(here):
+    code, _, err = resume("x" * 300)
+    assert code == ExitCode.INPUT
+    assert "there is no run" in err
