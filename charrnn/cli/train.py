@@ -294,7 +294,9 @@ def _write_config(directory: Path, prepared: "Prepared", given: Mapping[str, Any
     effective = {**task.source.to_json(), **task.training.to_json(), **task.model.to_json()}
     if task.model.input == "one-hot":
         del effective["embedding_size"]
-    effective |= {**MachineSettings.part_of(given), **StartSettings.part_of(given)}
+    effective |= MachineSettings.part_of(given)
+    if "init_from" in given:  # like the texts, found from any working directory
+        effective["init_from"] = given["init_from"].resolve()
     known = {name: value for name, value in effective.items() if not _SETTINGS[name].is_internal and value != []}
     write_atomically(directory / CONFIG_NAME, write_config(known))
 

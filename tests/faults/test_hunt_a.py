@@ -71,3 +71,15 @@ def test_resume_of_a_name_that_no_directory_can_have_is_an_input_error(here):
     code, _, err = resume("x" * 300)
     assert code == ExitCode.INPUT
     assert "there is no run" in err
+
+
+def test_the_settings_of_a_fine_tuned_run_serve_from_another_directory(here, monkeypatch):
+    assert train("text.txt", "--steps", "2", "--name", "old")[0] == 0
+    fine_tuned = ["--init-from", "checkpoints/old", "--steps", "2", "--threads", "1"]
+    assert invoke("train", "text.txt", *fine_tuned, "--name", "new")[0] == 0
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    code, _, err = invoke("train", "--config", "../checkpoints/new/run.toml", "--name", "again")
+    assert code == 0, err
+    models = [here / "checkpoints" / "new", here / "elsewhere" / "checkpoints" / "again"]
+    assert len({(run / "model.safetensors").read_bytes() for run in models}) == 1
