@@ -123,10 +123,8 @@ def train(
       charrnn train --config checkpoints/shakespeare/run.toml --name again --seed 1
     """
     if config is not None:
-        stored = read_config(config, *GROUPS)
-        if any(name in given for name in LENGTHS):  # a run has one length, whichever way it is given
-            stored = {name: value for name, value in stored.items() if name not in LENGTHS}
-        given = {**stored, **given}
+        stored, ousted = read_config(config, *GROUPS), _ousted(given, reset)
+        given = {**{name: value for name, value in stored.items() if name not in ousted}, **given}
     given = _with_reset(given, reset)
     _check_given(given)
     train_given(given, context.obj)
@@ -170,6 +168,25 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
 
         say(f"stopped at step {finished.step}; go on with: charrnn train --resume {directory}")
         raise typer.Exit(request.exit_code)
+
+
+def _ousted(given: Mapping[str, Any], reset: str | None) -> set[str]:
+    """The settings of a file that do not go with those of the command line, which win."""
+    ousted = {"cell"} if reset is not None else set()
+    for together in (LENGTHS, ("val", "val_fraction")):  # each group says one thing, whichever way
+        if any(name in given for name in together):
+            ousted |= set(together)
+    for name, value, other in (
+        ("level", "byte", "encoding"),
+        ("input", "one-hot", "embedding_size"),
+        ("quiet", True, "samples"),
+        ("samples", True, "quiet"),
+    ):
+        if given.get(name) == value:
+            ousted.add(other)
+    if "embedding_size" in given:
+        ousted.add("input")
+    return ousted
 
 
 def _with_reset(given: dict[str, Any], reset: str | None) -> dict[str, Any]:

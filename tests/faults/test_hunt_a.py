@@ -2,6 +2,7 @@
 
 import resource
 import signal
+import tomllib
 
 import pytest
 from command import end_of, invoke, start, wait_for
@@ -83,3 +84,25 @@ def test_the_settings_of_a_fine_tuned_run_serve_from_another_directory(here, mon
     assert code == 0, err
     models = [here / "checkpoints" / "new", here / "elsewhere" / "checkpoints" / "again"]
     assert len({(run / "model.safetensors").read_bytes() for run in models}) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "expected"),
+    [
+        ("val-fraction = 0.2", ["--val", "val.txt"], {"val_fraction": None}),
+        ('val = ["val.txt"]', ["--val-fraction", "0.3"], {"val": None, "val_fraction": 0.3}),
+        ('encoding = "latin-1"', ["--level", "byte"], {"level": "byte", "encoding": "utf-8"}),
+        ("embedding-size = 4", ["--input", "one-hot"], {"input": "one-hot", "embedding_size": None}),
+        ('input = "one-hot"', ["--embedding-size", "4"], {"input": "embedding", "embedding_size": 4}),
+        ('cell = "lstm"', ["--reset", "before"], {"cell": "gru-before"}),
+        ("samples = true", ["--quiet"], {}),
+        ("quiet = true", ["--samples"], {}),
+    ],
+)
+def test_options_win_over_what_does_not_go_with_them_in_a_file(here, file, options, expected):
+    (here / "val.txt").write_text(TEXT[::-1])
+    (here / "file.toml").write_text(f'texts = ["text.txt"]\n{file}\n')
+    code, _, err = train("--config", "file.toml", *options, "--steps", "2", "--name", "run")
+    assert code == 0, err
+    settings = tomllib.loads((here / "checkpoints" / "run" / "run.toml").read_text())
+    assert {name: settings.get(name) for name in expected} == expected
