@@ -213,9 +213,15 @@ class Run:
         lost = ""
         if self._keeper.best is not None and self._world.is_first:
             try:
-                read_model(self._keeper.path)
+                found = read_model(self._keeper.path)
             except InputError as error:
                 lost = str(error)
+            else:
+                if (found.settings, found.vocab) != (self._task.model, self._task.vocab):
+                    raise InputError(
+                        f"{str(self._keeper.path)!r} belongs to another run than the training state beside it; move "
+                        f"it away, and the run goes on without it"
+                    )
         (is_lost,) = self._world.any(bool(lost))
         if is_lost:
             yield event.Warned(f"the best model is lost, that of step {self.step} takes its place ({lost})")

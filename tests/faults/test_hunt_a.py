@@ -106,3 +106,19 @@ def test_options_win_over_what_does_not_go_with_them_in_a_file(here, file, optio
     assert code == 0, err
     settings = tomllib.loads((here / "checkpoints" / "run" / "run.toml").read_text())
     assert {name: settings.get(name) for name in expected} == expected
+
+
+def test_the_model_of_another_run_is_not_taken_for_that_of_this_one(here):
+    (here / "other.txt").write_text(TEXT.upper() * 2 + "0123456789")
+    assert train("text.txt", "--steps", "2", "--name", "run")[0] == 0
+    assert train("other.txt", "--steps", "2", "--name", "other")[0] == 0
+    models = [here / "checkpoints" / name / "model.safetensors" for name in ("run", "other")]
+    own, foreign = (path.read_bytes() for path in models)
+    models[0].write_bytes(foreign)
+    code, _, err = resume("checkpoints/run")
+    assert code == ExitCode.INPUT
+    assert "belongs to another run" in err
+    assert models[0].read_bytes() == foreign  # it may be the only copy
+    models[0].unlink()
+    assert resume("checkpoints/run")[0] == 0
+    assert len(models[0].read_bytes()) == len(own)
