@@ -203,6 +203,8 @@ class Run:
                 yield self._fixed_plan(median(progress.step_seconds[len(progress.step_seconds) // 3 :]))
             if is_measured or is_evaluated or is_save_due:
                 yield from self._save()
+            if is_save_due and not is_evaluated:
+                yield from self._append_time("saved")
             if is_measured:
                 progress.show(self.step)
             progress.last = time.monotonic()
@@ -329,6 +331,7 @@ class Run:
     def _stop(self) -> Iterator[event.Event]:
         yield from self._keeper.store(step=self.step)
         yield from self._save(is_last=True)  # before the score: whoever is impatient now loses nothing
+        yield from self._append_time("stopped")
         score = self._keeper.best
         if score is None:
             # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
@@ -370,7 +373,9 @@ class Run:
         path, what = self._directory / TRAINING_NAME, "the training state"
         checkpoint = self._checkpoint()  # gathered from all processes, so by all
         self._require_finite(checkpoint.tensors)
-        yield from self._saver.attempt(lambda: write_checkpoint(path, checkpoint), what, step=self.step, is_last=is_last)
+        yield from self._saver.attempt(
+            lambda: write_checkpoint(path, checkpoint), what, step=self.step, is_last=is_last
+        )
         self._last_save = time.monotonic()
         if not self._saver.has_failed(what):
             yield event.Saved(self.step, path)
@@ -382,6 +387,10 @@ class Run:
             self._metrics.append(line)
         except OutputError as error:
             yield event.Warned(f"{error}; training goes on without this log")
+
+    def _append_time(self, what: str) -> Iterator[event.Event]:
+        """What the run has taken, where no evaluation says it: the clock of a run that goes on begins with it."""
+        yield from self._append({"event": what, "step": self.step, "seconds": round(self._clock.seconds(), 3)})
 
     def _checkpoint(self) -> Checkpoint:
         best, best_step = self._keeper.stored

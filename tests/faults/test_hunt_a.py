@@ -1,13 +1,16 @@
 """Runs at odd moments: saves that fail at the end, files of other runs, settings and directories that do not fit."""
 
+import json
 import resource
 import signal
+import time
 import tomllib
 
 import pytest
 from command import end_of, invoke, start, wait_for
 
 from charrnn.errors import ExitCode
+from charrnn.storage.metrics import read_metrics
 from charrnn.training.checkpoint import read_checkpoint
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 60
@@ -122,3 +125,19 @@ def test_the_model_of_another_run_is_not_taken_for_that_of_this_one(here):
     models[0].unlink()
     assert resume("checkpoints/run")[0] == 0
     assert len(models[0].read_bytes()) == len(own)
+
+
+def test_the_time_before_a_stop_between_two_evaluations_counts(here):
+    options = ["--steps", "1000000", "--eval-every", "1000000", "--name", "run"]
+
+    def seconds_until_stopped(*arguments, seconds):
+        with start("train", *arguments, "--json", cwd=here) as process:
+            wait_for(process, "plan:")
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            return json.loads(end_of(process).out)["seconds"]
+
+    first = seconds_until_stopped("text.txt", *SIZES, *options, seconds=1.0)
+    assert first >= 0.9
+    assert seconds_until_stopped("--resume", "checkpoints/run", seconds=0.1) > first
+    assert read_metrics(here / "checkpoints" / "run" / "metrics.jsonl")[-1]["event"] == "stopped"
