@@ -227,8 +227,10 @@ class Run:
         (is_lost,) = self._world.any(bool(lost))
         if is_lost:
             yield event.Warned(f"the best model is lost, that of step {self.step} takes its place ({lost})")
+            waited = self._keeper.num_without_better
             self._keeper.restore(best=None, best_step=0, num_without_better=0)
             yield from self._evaluate()
+            self._keeper.num_without_better = waited  # a run that patience has ended stays ended
             yield from self._save()
 
     def _progressed(self, progress: _Progress, update: Update) -> event.Progressed:

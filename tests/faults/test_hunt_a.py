@@ -141,3 +141,19 @@ def test_the_time_before_a_stop_between_two_evaluations_counts(here):
     assert first >= 0.9
     assert seconds_until_stopped("--resume", "checkpoints/run", seconds=0.1) > first
     assert read_metrics(here / "checkpoints" / "run" / "metrics.jsonl")[-1]["event"] == "stopped"
+
+
+def test_a_run_that_patience_ended_stays_ended_where_its_model_is_lost(here):
+    (here / "text.txt").write_text("a" * 3000)  # soon learned: no evaluation is better than the first ones
+    options = ["--steps", "3000", "--eval-every", "5", "--patience", "1", "--learning-rate", "0.5", "--name", "run"]
+    assert train("text.txt", *options)[0] == 0
+    directory = here / "checkpoints" / "run"
+    step = read_checkpoint(directory / "training.safetensors").step
+    assert step < 3000
+    for _ in range(2):
+        (directory / "model.safetensors").unlink()
+        code, _, err = resume("checkpoints/run")
+        assert code == 0, err
+        assert "the best model is lost" in err
+        assert read_checkpoint(directory / "training.safetensors").step == step
+        assert (directory / "model.safetensors").exists()
