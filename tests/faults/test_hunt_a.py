@@ -157,3 +157,10 @@ def test_a_run_that_patience_ended_stays_ended_where_its_model_is_lost(here):
         assert "the best model is lost" in err
         assert read_checkpoint(directory / "training.safetensors").step == step
         assert (directory / "model.safetensors").exists()
+
+
+def test_a_file_of_settings_may_begin_with_a_byte_order_mark(here):
+    (here / "file.toml").write_bytes(b'\xef\xbb\xbftexts = ["text.txt"]\r\nseed = 3\r\n')
+    code, _, err = train("--config", "file.toml", "--steps", "2", "--name", "run")
+    assert code == 0, err
+    assert read_checkpoint(here / "checkpoints" / "run" / "training.safetensors").training.seed == 3
