@@ -69,7 +69,7 @@ def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
         SettingsError: a name is unknown, or a value is out of range.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin files with a mark
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

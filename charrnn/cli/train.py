@@ -123,10 +123,8 @@ def train(
       charrnn train --config checkpoints/shakespeare/run.toml --name again --seed 1
     """
     if config is not None:
-        stored = read_config(config, *GROUPS)
-        if any(name in given for name in LENGTHS):  # a run has one length, whichever way it is given
-            stored = {name: value for name, value in stored.items() if name not in LENGTHS}
-        given = {**stored, **given}
+        stored, ousted = read_config(config, *GROUPS), _ousted(given, reset)
+        given = {**{name: value for name, value in stored.items() if name not in ousted}, **given}
     given = _with_reset(given, reset)
     _check_given(given)
     train_given(given, context.obj)
@@ -170,6 +168,25 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
 
         say(f"stopped at step {finished.step}; go on with: charrnn train --resume {directory}")
         raise typer.Exit(request.exit_code)
+
+
+def _ousted(given: Mapping[str, Any], reset: str | None) -> set[str]:
+    """The settings of a file that do not go with those of the command line, which win."""
+    ousted = {"cell"} if reset is not None else set()
+    for together in (LENGTHS, ("val", "val_fraction")):  # each group says one thing, whichever way
+        if any(name in given for name in together):
+            ousted |= set(together)
+    for name, value, other in (
+        ("level", "byte", "encoding"),
+        ("input", "one-hot", "embedding_size"),
+        ("quiet", True, "samples"),
+        ("samples", True, "quiet"),
+    ):
+        if given.get(name) == value:
+            ousted.add(other)
+    if "embedding_size" in given:
+        ousted.add("input")
+    return ousted
 
 
 def _with_reset(given: dict[str, Any], reset: str | None) -> dict[str, Any]:
@@ -218,7 +235,8 @@ def _processes(given: Mapping[str, Any]) -> "Iterator[World | None]":
 def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[Path]:
     """The run's directory, made and locked by the process that writes."""
     from charrnn.files import remove_stale
-    from charrnn.storage.run_directory import RunLock, name_of_text, new_run
+    from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
+    from charrnn.storage.training_file import TRAINING_NAME, require_training
 
     resume = given.get("resume")
     output = OutputSettings(**OutputSettings.part_of(given))
@@ -226,6 +244,8 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
         yield Path(world.from_first(None))
         return
     if resume is not None:
+        if is_directory(resume):  # nothing is written where there is no run, not even a lock
+            require_training(resume / TRAINING_NAME)
         held: Any = RunLock(resume)
     else:
         name = output.name or name_of_text(given["texts"][0])
@@ -291,7 +311,9 @@ def _write_config(directory: Path, prepared: "Prepared", given: Mapping[str, Any
     effective = {**task.source.to_json(), **task.training.to_json(), **task.model.to_json()}
     if task.model.input == "one-hot":
         del effective["embedding_size"]
-    effective |= {**MachineSettings.part_of(given), **StartSettings.part_of(given)}
+    effective |= MachineSettings.part_of(given)
+    if "init_from" in given:  # like the texts, found from any working directory
+        effective["init_from"] = given["init_from"].resolve()
     known = {name: value for name, value in effective.items() if not _SETTINGS[name].is_internal and value != []}
     write_atomically(directory / CONFIG_NAME, write_config(known))
 

@@ -12,13 +12,16 @@ from charrnn.files import describe, write_all, write_atomically
 from charrnn.storage.container import plain
 
 METRICS_NAME = "metrics.jsonl"
+# What says only how long a run has taken, for one that goes on: then it goes, and the history is that of one run.
+_CLOCK_EVENTS = ("saved", "stopped")
 
 
 class MetricsLog:
     """Appends lines to a run's history.
 
     On opening, what is not part of the resumed run is removed: an incomplete last line, any other line that is not a
-    JSON object, and lines of steps after its checkpoint, which the run will write again.
+    JSON object, lines that only say when a run was saved or stopped, and lines of steps after its checkpoint, which
+    the run will write again.
 
     Args:
         path: of the file; need not exist.
@@ -34,8 +37,8 @@ class MetricsLog:
         self._failed = False
         data = _read(path)
         kept = [(raw, line) for raw, line in _whole_lines(data) if _step_of(line) <= keep_until_step]
-        self._kept = [line for _, line in kept]
-        whole = b"".join(raw for raw, _ in kept)
+        self._found = [line for _, line in kept]
+        whole = b"".join(raw for raw, line in kept if line.get("event") not in _CLOCK_EVENTS)
         if whole != data:
             write_atomically(path, whole)
         try:
@@ -61,8 +64,8 @@ class MetricsLog:
             ) from error
 
     def last_number(self, key: str) -> float:
-        """The last finite value of ``key`` in the lines kept on opening; 0 where there is none."""
-        for line in reversed(self._kept):
+        """The last finite value of ``key`` in the lines found on opening; 0 where there is none."""
+        for line in reversed(self._found):
             value = line.get(key)
             if type(value) is float and math.isfinite(value):
                 return value

@@ -47,7 +47,7 @@ class RunLock:
         except ImportError:
             return self
         directory = self._path.parent
-        if not _is_directory(directory):
+        if not is_directory(directory):
             raise InputError(f"there is no run {str(directory)!r}; name the directory of one")
         while self._descriptor < 0:
             descriptor = self._open()
@@ -224,7 +224,8 @@ def _missing(directory: Path) -> list[Path]:
     return []
 
 
-def _is_directory(path: Path) -> bool:
+def is_directory(path: Path) -> bool:
+    """Whether there is such a directory; False also for a name that none can have."""
     try:
         return path.is_dir()
     except OSError:

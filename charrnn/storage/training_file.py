@@ -58,17 +58,26 @@ def write_training(path: Path, file: TrainingFile) -> None:
     write_atomically(path, to_bytes(file.tensors, file.facts, kind="training"))
 
 
-def read_training(path: Path) -> TrainingFile:
-    """The training state at ``path``.
+def require_training(path: Path) -> None:
+    """Makes sure that there is a training state to go on from.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none.
     """
     with suppress(OSError):  # a path that cannot be looked for fails when it is read
         if not path.exists():
             raise InputError(
                 f"{str(path.parent)!r} has no run to resume ({path.name} is missing); name a run's directory"
             )
+
+
+def read_training(path: Path) -> TrainingFile:
+    """The training state at ``path``.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    require_training(path)
     container = from_bytes(read_bytes(path), kind="training", name=str(path))
     try:
         facts = upgraded_training(container.facts, container.version)

@@ -59,12 +59,12 @@ class Keeper:
         self.best, self.best_step, self._unstored = score, step, model
         return True
 
-    def store(self, *, step: int) -> Iterator[event.Event]:
+    def store(self, *, step: int, is_last: bool = False) -> Iterator[event.Event]:
         """Writes the best model if the file holds another."""
         model = self._unstored
         if model is None:
             return
-        yield from self.write(model, step=step)
+        yield from self.write(model, step=step, is_last=is_last)
         if not self._saver.has_failed(_WHAT):
             self._unstored, self.stored = None, (self.best, self.best_step)
 
@@ -76,11 +76,11 @@ class Keeper:
     def rescore(self, model: ModelFile, score: Score, *, step: int) -> Iterator[event.Event]:
         """Gives the best model another score, of more text or in higher precision, and writes it."""
         self.best = score
-        yield from self.write(with_score(model, score), step=step)
+        yield from self.write(with_score(model, score), step=step, is_last=True)
 
-    def write(self, model: ModelFile, *, step: int) -> Iterator[event.Event]:
+    def write(self, model: ModelFile, *, step: int, is_last: bool = False) -> Iterator[event.Event]:
         """Writes a model, the best or not."""
-        yield from self._saver.attempt(lambda: write_model(self.path, model), _WHAT, step=step)
+        yield from self._saver.attempt(lambda: write_model(self.path, model), _WHAT, step=step, is_last=is_last)
 
 
 def with_score(model: ModelFile, score: Score) -> ModelFile:

@@ -203,6 +203,8 @@ class Run:
                 yield self._fixed_plan(median(progress.step_seconds[len(progress.step_seconds) // 3 :]))
             if is_measured or is_evaluated or is_save_due:
                 yield from self._save()
+            if is_save_due and not is_evaluated:
+                yield from self._append_time("saved")
             if is_measured:
                 progress.show(self.step)
             progress.last = time.monotonic()
@@ -213,14 +215,22 @@ class Run:
         lost = ""
         if self._keeper.best is not None and self._world.is_first:
             try:
-                read_model(self._keeper.path)
+                found = read_model(self._keeper.path)
             except InputError as error:
                 lost = str(error)
+            else:
+                if (found.settings, found.vocab) != (self._task.model, self._task.vocab):
+                    raise InputError(
+                        f"{str(self._keeper.path)!r} belongs to another run than the training state beside it; move "
+                        f"it away, and the run goes on without it"
+                    )
         (is_lost,) = self._world.any(bool(lost))
         if is_lost:
             yield event.Warned(f"the best model is lost, that of step {self.step} takes its place ({lost})")
+            waited = self._keeper.num_without_better
             self._keeper.restore(best=None, best_step=0, num_without_better=0)
             yield from self._evaluate()
+            self._keeper.num_without_better = waited  # a run that patience has ended stays ended
             yield from self._save()
 
     def _progressed(self, progress: _Progress, update: Update) -> event.Progressed:
@@ -321,7 +331,9 @@ class Run:
         return with_score(ModelFile(self._task.model, self._task.vocab, weights, facts), score)
 
     def _stop(self) -> Iterator[event.Event]:
-        yield from self._save()  # first: whoever is impatient now loses nothing
+        yield from self._keeper.store(step=self.step)
+        yield from self._save(is_last=True)  # before the score: whoever is impatient now loses nothing
+        yield from self._append_time("stopped")
         score = self._keeper.best
         if score is None:
             # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
@@ -330,9 +342,11 @@ class Run:
         yield event.Finished(self.step, "stopped", score, self._keeper.best_step or self.step, self._clock.seconds())
 
     def _finish(self) -> Iterator[event.Event]:
-        yield from self._keeper.store(step=self.step)
+        if self._keeper.best is None:  # gone on with after its last evaluation, whose model could not be stored
+            yield from self._evaluate()
+        yield from self._keeper.store(step=self.step, is_last=True)
         yield from self._score_best()
-        yield from self._save()
+        yield from self._save(is_last=True)
         if self._keeper.best is None:
             raise RuntimeError("a run that is done was never evaluated")
         reason = "end" if self.step == self.num_steps else "patience"
@@ -357,11 +371,13 @@ class Run:
         score = self._evaluated(network, MAX_FINAL)
         yield from self._keeper.rescore(best, score, step=self.step)
 
-    def _save(self) -> Iterator[event.Event]:
+    def _save(self, *, is_last: bool = False) -> Iterator[event.Event]:
         path, what = self._directory / TRAINING_NAME, "the training state"
         checkpoint = self._checkpoint()  # gathered from all processes, so by all
         self._require_finite(checkpoint.tensors)
-        yield from self._saver.attempt(lambda: write_checkpoint(path, checkpoint), what, step=self.step)
+        yield from self._saver.attempt(
+            lambda: write_checkpoint(path, checkpoint), what, step=self.step, is_last=is_last
+        )
         self._last_save = time.monotonic()
         if not self._saver.has_failed(what):
             yield event.Saved(self.step, path)
@@ -373,6 +389,10 @@ class Run:
             self._metrics.append(line)
         except OutputError as error:
             yield event.Warned(f"{error}; training goes on without this log")
+
+    def _append_time(self, what: str) -> Iterator[event.Event]:
+        """What the run has taken, where no evaluation says it: the clock of a run that goes on begins with it."""
+        yield from self._append({"event": what, "step": self.step, "seconds": round(self._clock.seconds(), 3)})
 
     def _checkpoint(self) -> Checkpoint:
         best, best_step = self._keeper.stored
