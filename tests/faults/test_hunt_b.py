@@ -1,0 +1,43 @@
+"""Texts are scored once each, what is passed over is said, and what has no probability ranks before nothing."""
+
+import pytest
+from command import invoke
+from small_model import TEXT, make_model
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    make_model(tmp_path / "m")
+    return tmp_path
+
+
+@pytest.mark.parametrize("protocol", [[], ["--windowed", "4"], ["--streams", "2"], ["--by-line"]])
+@pytest.mark.parametrize("names", [["-", "-"], ["-", "text.txt", "/dev/stdin"]])
+def test_standard_input_is_not_scored_twice(here, names, protocol):
+    code, out, err = invoke("perplexity", "m", *names, *protocol, stdin=b"to be or not")
+    assert (code, out) == (3, "")
+    assert "standard input (-) can be read only once" in err
+
+
+@pytest.mark.parametrize(("scored", "fitted_on"), [("-", "-"), ("-", "/dev/stdin"), ("/dev/stdin", "-")])
+def test_the_temperature_is_not_fitted_on_the_standard_input_that_is_scored(here, scored, fitted_on):
+    code, out, err = invoke("perplexity", "m", scored, "--fit-temperature", fitted_on, stdin=b"to be or not")
+    assert (code, out) == (2, "")
+    assert "standard input is named both to be scored and with --fit-temperature" in err
+
+
+@pytest.mark.parametrize("protocol", [[], ["--by-line"]])
+def test_what_is_passed_over_while_scoring_is_said(here, protocol):
+    (here / "texts").mkdir()
+    (here / "texts" / "whole.txt").write_text(TEXT)
+    (here / "texts" / "latin.txt").write_bytes(TEXT.encode() + b"\xe9")
+    code, _, err = invoke("perplexity", "m", "texts", *protocol)
+    assert (code, err) == (0, "note: 'texts': passed over 1 file that is not text: 'latin.txt'\n")
+
+
+def test_a_text_named_twice_is_scored_twice_and_said(here):
+    code, out, err = invoke("perplexity", "m", "text.txt", "./text.txt")
+    assert (code, out.count("text.txt")) == (0, 2)
+    assert "'text.txt' is named 2 times and read each time" in err
