@@ -88,9 +88,13 @@ class LanguageModel:
         return score_lines(self.predictor, [self.vocab.encode(text) for text in texts], vocab=self.vocab)
 
     def rank(self, texts: Sequence[str]) -> list[str]:
-        """The texts from the most probable to the least, each as a whole line that follows a line's end."""
+        """The texts from the most probable to the least, each as a line that follows a line's end.
+
+        Texts of which nothing is predicted come last.
+        """
         scores = self.score_lines(texts)
-        return [texts[i] for i in sorted(range(len(texts)), key=lambda i: scores[i].nats)]
+        order = sorted(range(len(texts)), key=lambda i: (not scores[i].num_predictions, scores[i].nats))
+        return [texts[i] for i in order]
 
     def surprisals(self, text: str) -> NDArray[np.float64]:
         """-ln p of each character but the first (num_chars - 1,), in nats; several bytes give their sum."""

@@ -4,6 +4,8 @@ import pytest
 from command import invoke
 from small_model import TEXT, make_model
 
+import charrnn
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -41,3 +43,15 @@ def test_a_text_named_twice_is_scored_twice_and_said(here):
     code, out, err = invoke("perplexity", "m", "text.txt", "./text.txt")
     assert (code, out.count("text.txt")) == (0, 2)
     assert "'text.txt' is named 2 times and read each time" in err
+
+
+@pytest.mark.parametrize(("alphabet", "unpredicted"), [("abc", ["", "c", "a"]), ("abc\n", [""])])
+def test_texts_of_which_nothing_is_predicted_rank_last(here, alphabet, unpredicted):
+    model = charrnn.load(make_model(here / "other", text=alphabet))
+    predicted = [text for text in ("ab", "c", "a", "abcabc") if text not in unpredicted]
+    ranked = model.rank([*unpredicted, *predicted])
+    assert ranked[len(predicted) :] == unpredicted
+    assert sorted(ranked) == sorted([*unpredicted, *predicted])
+    nats = [score.nats for score in model.score_lines(ranked[: len(predicted)])]
+    assert nats == sorted(nats)
+    assert min(nats) > 0
