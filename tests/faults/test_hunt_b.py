@@ -1,10 +1,12 @@
 """Texts are scored once each, what is passed over is said, and what has no probability ranks before nothing."""
 
+import numpy as np
 import pytest
 from command import invoke
 from small_model import TEXT, make_model
 
 import charrnn
+from charrnn.errors import SettingsError
 
 
 @pytest.fixture
@@ -55,3 +57,19 @@ def test_texts_of_which_nothing_is_predicted_rank_last(here, alphabet, unpredict
     nats = [score.nats for score in model.score_lines(ranked[: len(predicted)])]
     assert nats == sorted(nats)
     assert min(nats) > 0
+
+
+def test_numbers_of_numpy_are_numbers(here):
+    model = charrnn.load(here / "m")
+    given = {"length": np.int64(9), "temperature": np.float32(0.5), "top_p": np.float64(0.9), "seed": np.uint8(3)}
+    assert model.sample("to", **given) == model.sample("to", length=9, temperature=0.5, top_p=0.9, seed=3)
+    for wrong in ({"length": np.float64(9)}, {"temperature": np.float32("nan")}, {"top_k": np.bool_(True)}):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            model.sample("to", **wrong)
+
+
+def test_a_stream_is_one_text_and_says_so(here):
+    model = charrnn.load(here / "m")
+    with pytest.raises(SettingsError, match="num_samples is 3"):
+        model.stream(num_samples=3)
+    assert "".join(model.stream(num_samples=1, length=7, seed=1)) == model.sample(length=7, seed=1)[0]
