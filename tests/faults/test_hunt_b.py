@@ -1,12 +1,15 @@
 """Texts are scored once each, what is passed over is said, and what has no probability ranks before nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from command import invoke
+from command import invoke, run
 from small_model import TEXT, make_model
 
 import charrnn
 from charrnn.errors import SettingsError
+from charrnn.storage.model_file import read_model, write_model
 
 
 @pytest.fixture
@@ -73,3 +76,16 @@ def test_a_stream_is_one_text_and_says_so(here):
     with pytest.raises(SettingsError, match="num_samples is 3"):
         model.stream(num_samples=3)
     assert "".join(model.stream(num_samples=1, length=7, seed=1)) == model.sample(length=7, seed=1)[0]
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_weights_that_overflow_cost_one_line(here, native):
+    path = make_model(here / "hot")
+    model = read_model(path)
+    weights = {name: np.full_like(weight, 3e38) for name, weight in model.weights.items()}
+    write_model(path, replace(model, weights=weights))
+    for command in (["perplexity", "hot", "text.txt"], ["sample", "hot", "--length", "9"]):
+        code, out, err = run(*command, cwd=here, environment={"CHARRNN_NATIVE": native})
+        assert (code, out) == (3, "")
+        assert err.startswith("charrnn: the model's probabilities are not finite")
+        assert err.count("\n") == 1
