@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +95,10 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
         raise SettingsError(
             "standard input is named both to be scored and with --fit-temperature; name a file for one of them"
         )
-    predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
     sources, notes = _find(names, model.vocab, settings)
+    # Fitted first: what is wrong with the other text is told before a long text has been scored.
+    fitted = None if other is None else _fit(model, other, settings)
+    predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, sources, settings)
         encoded: list[Encoded] = []
@@ -109,7 +111,7 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
             f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
             "so a text needs at least two that the model knows"
         )
-    return replace(found, apart=_score_apart(model, encoded, settings))
+    return replace(found, apart=_score_apart(model, encoded, fitted, settings))
 
 
 def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:
@@ -142,17 +144,29 @@ def _score_whole(
     return [_of_text(each, found) for each, found in zip(texts, scores, strict=True)]
 
 
-def _score_apart(model: ModelFile, texts: Sequence[Encoded], settings: ScoringSettings) -> dict[str, ScoredTexts]:
+class _Fitted(NamedTuple):
+    """A softmax temperature, and the name of the text that it was fitted on."""
+
+    temperature: float
+    name: str
+
+
+def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> _Fitted:
+    text = _one_text(name, model.vocab, settings)
+    value = fit_temperature(model.settings, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
+    return _Fitted(value, text.name)
+
+
+def _score_apart(
+    model: ModelFile, texts: Sequence[Encoded], fitted: _Fitted | None, settings: ScoringSettings
+) -> dict[str, ScoredTexts]:
     """Scores by more than the model as it is: at a temperature fitted on another text, by a model that learns."""
     found = {}
-    if settings.fit_temperature is not None:
-        other = _one_text(settings.fit_temperature, model.vocab, settings)
-        value = fit_temperature(
-            model.settings, model.weights, other.ids, vocab=model.vocab, num_threads=settings.threads
-        )
+    if fitted is not None:
+        value, name = fitted
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
-        protocol = f"exact, temperature {value:.4f}{at_border} fitted on {other.name}"
+        protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
         found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork

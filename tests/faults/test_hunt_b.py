@@ -9,6 +9,7 @@ from small_model import TEXT, make_model
 
 import charrnn
 from charrnn.errors import SettingsError
+from charrnn.inference import text_scores
 from charrnn.storage.model_file import read_model, write_model
 
 
@@ -89,3 +90,15 @@ def test_weights_that_overflow_cost_one_line(here, native):
         assert (code, out) == (3, "")
         assert err.startswith("charrnn: the model's probabilities are not finite")
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [("none.txt", "cannot read 'none.txt'"), ("one.txt", "at least two symbols")]
+)
+def test_a_text_that_no_temperature_can_be_fitted_on_is_refused_before_the_scoring(here, monkeypatch, other, said):
+    (here / "one.txt").write_text("t")
+    scored = []
+    monkeypatch.setattr(text_scores, "score_ids", lambda *arguments, **more: scored.append(arguments))
+    code, out, err = invoke("perplexity", "m", "text.txt", "--fit-temperature", other)
+    assert (code, out, scored) == (3, "", [])
+    assert said in err
