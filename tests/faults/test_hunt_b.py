@@ -102,3 +102,17 @@ def test_a_text_that_no_temperature_can_be_fitted_on_is_refused_before_the_scori
     code, out, err = invoke("perplexity", "m", "text.txt", "--fit-temperature", other)
     assert (code, out, scored) == (3, "", [])
     assert said in err
+
+
+@pytest.mark.parametrize(("stop", "is_known"), [("o b", True), ("be\u00fc", False)])
+def test_a_stop_text_that_the_model_cannot_write_is_said_to_have_no_effect(here, stop, is_known):
+    code, out, err = invoke("sample", "m", "--stop", stop, "--length", "9", "--seed", "1")
+    assert (code, bool(out)) == (0, True)
+    assert err == (
+        "" if is_known else "note: --stop ends no sample: the model does not know 'ü' (U+00FC), and never writes it\n"
+    )
+
+
+def test_a_model_of_bytes_can_write_any_stop_text(here):
+    make_model(here / "bytes", level="byte")
+    assert invoke("sample", "bytes", "--stop", "be\u00fc", "--length", "9").err == ""
