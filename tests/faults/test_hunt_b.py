@@ -1,10 +1,11 @@
-"""Texts are scored once each, what is passed over is said, and what has no probability ranks before nothing."""
+"""Numbers and texts: what is scored, written and shown is what was asked for, and what is not is said."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from command import invoke, run
+from processes import TINY
 from small_model import TEXT, make_model
 
 import charrnn
@@ -116,3 +117,19 @@ def test_a_stop_text_that_the_model_cannot_write_is_said_to_have_no_effect(here,
 def test_a_model_of_bytes_can_write_any_stop_text(here):
     make_model(here / "bytes", level="byte")
     assert invoke("sample", "bytes", "--stop", "be\u00fc", "--length", "9").err == ""
+
+
+@pytest.mark.parametrize("at", [0, 1, -1])
+def test_a_damaged_line_of_the_history_is_not_whole_until_the_run_goes_on(here, at):
+    assert invoke("train", "text.txt", "--steps", "2", "--name", "run", *TINY).code == 0
+    path = here / "checkpoints" / "run" / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines) + b'{"event')
+    assert invoke("verify", "checkpoints/run").code == 0
+    lines[at] = b"\xff" + lines[at][1:]
+    path.write_bytes(b"".join(lines))
+    code, out, _ = invoke("verify", "checkpoints/run")
+    assert (code, out.count("NOT WHOLE")) == (3, 1)
+    assert f"1 of its {len(lines)} lines are damaged" in out
+    assert invoke("train", "--resume", "checkpoints/run").code == 0
+    assert invoke("verify", "checkpoints/run").code == 0
