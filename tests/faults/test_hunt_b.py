@@ -11,6 +11,7 @@ from small_model import TEXT, make_model
 import charrnn
 from charrnn.errors import SettingsError
 from charrnn.inference import text_scores
+from charrnn.inference.scoring import score_lines
 from charrnn.storage.model_file import read_model, write_model
 
 
@@ -133,3 +134,20 @@ def test_a_damaged_line_of_the_history_is_not_whole_until_the_run_goes_on(here, 
     assert f"1 of its {len(lines)} lines are damaged" in out
     assert invoke("train", "--resume", "checkpoints/run").code == 0
     assert invoke("verify", "checkpoints/run").code == 0
+
+
+def test_short_lines_are_not_computed_to_the_end_of_a_long_one(here):
+    model = charrnn.load(here / "m")
+    lines = [model.vocab.encode(text) for text in ["to be\n"] * 63 + ["to be " * 1000 + "\n"]]
+    expected = [score_lines(model.predictor, [line], vocab=model.vocab)[0] for line in lines]
+    sizes = []
+
+    class Counted(type(model.predictor)):
+        def score(self, ids, targets, state):
+            sizes.append(ids.size)
+            return super().score(ids, targets, state)
+
+    model.predictor.__class__ = Counted
+    found = score_lines(model.predictor, lines, vocab=model.vocab)
+    assert [score.nats for score in found] == pytest.approx([score.nats for score in expected], rel=1e-6)
+    assert sum(sizes) <= 2 * sum(map(len, lines))
