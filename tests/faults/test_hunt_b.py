@@ -24,7 +24,9 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", [[], ["--windowed", "4"], ["--streams", "2"], ["--by-line"]])
-@pytest.mark.parametrize("names", [["-", "-"], ["-", "text.txt", "/dev/stdin"]])
+@pytest.mark.parametrize(
+    "names", [["-", "-"], ["-", "text.txt", "/dev/stdin"], ["/dev/fd/0", "-"], ["-", "/proc/self/fd/0"]]
+)
 def test_standard_input_is_not_scored_twice(here, names, protocol):
     code, out, err = invoke("perplexity", "m", *names, *protocol, stdin=b"to be or not")
     assert (code, out) == (3, "")
