@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -67,6 +68,8 @@ for command in COMMANDS:
 def main() -> None:
     """Runs the command line; ends the process with an ``ExitCode``."""
     prepare_standard_streams()
+    # numpy's word of an overflow names lines of code; whether a result is finite is looked at where it is made.
+    warnings.filterwarnings("ignore", category=RuntimeWarning)
     debug = "--debug" in sys.argv[1:] or bool(os.environ.get("CHARRNN_DEBUG"))
     try:
         with stop_on_signals() as request:

@@ -47,13 +47,15 @@ def perplexity(
     from charrnn.inference.text_scores import score_texts
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.scores import scores_to_json, write_scores
-    from charrnn.reports.terminal import is_terminal, write_note, write_result
+    from charrnn.reports.terminal import is_terminal, say, write_note, write_result
     from charrnn.storage.model_file import read_model
 
     file = read_model(model)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     scored = score_texts(file, texts, settings)
+    for note in scored.notes:
+        say(f"note: {note}")
     if settings.json:
         import json
 

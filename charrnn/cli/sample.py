@@ -85,7 +85,8 @@ def sample(
     from charrnn.inference.generation import generate
     from charrnn.inference.language_model import load, new_seed
     from charrnn.models.native.build import unavailable_reason
-    from charrnn.reports.terminal import is_terminal, write_note, write_result
+    from charrnn.reports.terminal import is_terminal, say, write_note, write_result
+    from charrnn.text.vocab import describe_char
 
     settings = GenerationSettings(**{"seed": new_seed(), **GenerationSettings.part_of(given)})
     if settings.stop is not None:
@@ -94,6 +95,9 @@ def sample(
     language_model = load(model, num_threads=writing.threads)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
+    unknown = [char for char in settings.stop or "" if char not in language_model.vocab]
+    if unknown:
+        say(f"note: --stop ends no sample: the model does not know {describe_char(unknown[0])}, and never writes it")
     chunks = generate(language_model.predictor, language_model.vocab, settings, prompt=prompt)
     if not writing.json:
         _write_texts(chunks, prompt, num_samples=num_samples, raw=writing.raw)

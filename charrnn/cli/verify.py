@@ -74,9 +74,9 @@ def _check_run(run: Path) -> list[_Row]:
         return _of_model(found)
 
     def history() -> str:
-        from charrnn.storage.metrics import read_metrics
+        from charrnn.storage.metrics import check_metrics
 
-        num_lines = len(read_metrics(history_path))
+        num_lines = check_metrics(history_path)
         return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
     # A run in training has written some of its files, and will write the others.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import SettingsError
 from charrnn.inference.generation import generate
 from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
 from charrnn.inference.settings import GenerationSettings
@@ -59,8 +60,11 @@ class LanguageModel:
         return ["".join(parts) for parts in texts]
 
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:  # noqa: ANN401 - each of its own type
-        """One new text piece by piece, as it is made; arguments as in ``sample``."""
-        chunks = generate(self.predictor, self.vocab, _with_seed({**settings, "num_samples": 1}), prompt=prompt)
+        """One new text piece by piece, as it is made; arguments as in ``sample``, but for num_samples, which is 1."""
+        chosen = _with_seed(settings)
+        if chosen.num_samples != 1:
+            raise SettingsError(f"num_samples is {chosen.num_samples}; a stream is one text, sample gives several")
+        chunks = generate(self.predictor, self.vocab, chosen, prompt=prompt)
         return (chunk.text for chunk in chunks if chunk.text)
 
     def score(self, text: str) -> Score:
@@ -88,9 +92,13 @@ class LanguageModel:
         return score_lines(self.predictor, [self.vocab.encode(text) for text in texts], vocab=self.vocab)
 
     def rank(self, texts: Sequence[str]) -> list[str]:
-        """The texts from the most probable to the least, each as a whole line that follows a line's end."""
+        """The texts from the most probable to the least, each as a line that follows a line's end.
+
+        Texts of which nothing is predicted come last.
+        """
         scores = self.score_lines(texts)
-        return [texts[i] for i in sorted(range(len(texts)), key=lambda i: scores[i].nats)]
+        order = sorted(range(len(texts)), key=lambda i: (not scores[i].num_predictions, scores[i].nats))
+        return [texts[i] for i in order]
 
     def surprisals(self, text: str) -> NDArray[np.float64]:
         """-ln p of each character but the first (num_chars - 1,), in nats; several bytes give their sum."""
@@ -123,4 +131,6 @@ def load(path: str | Path, *, num_threads: int | None = None) -> LanguageModel:
 
 def _with_seed(settings: Mapping[str, Any]) -> GenerationSettings:
     given = {name: value for name, value in settings.items() if not (name == "seed" and value is None)}
-    return GenerationSettings(**{"seed": new_seed(), **given})
+    # numpy's numbers, such as those of np.linspace, are numbers.
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+    return GenerationSettings(**{"seed": new_seed(), **plain})

@@ -13,7 +13,7 @@ Legend: T time steps, B streams, N symbols.
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ WINDOW = 1024
 WARM_UP = 512
 
 _STREAMS_AT_ONCE = 64
+_SHORT_LINE = 127  # symbols: shorter lines wait little for each other
 _SYMBOLS_AT_ONCE = 1 << 15  # of all streams between two looks at signals: about a second of a large model
 
 
@@ -162,9 +163,10 @@ def score_lines(predictor: Predictor, lines: Sequence[Array], *, vocab: Vocab) -
     """
     begin = vocab.encode("\n" if "\n" in vocab else "")
     scores = [ZERO_SCORE] * len(lines)
-    # Lines of similar length run side by side: then the shortest of a batch waits least for the longest.
+    # Lines of similar length run side by side: a batch is computed to the end of its longest.
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
-    for chosen in _groups(order, size=_STREAMS_AT_ONCE):
+    similar = groupby(order, key=lambda i: max(len(lines[i]), _SHORT_LINE).bit_length())
+    for chosen in (chosen for _, some in similar for chosen in _groups(some, size=_STREAMS_AT_ONCE)):
         pieces, stretches, at = [], [], 0
         for i in chosen:
             piece = np.concatenate([begin, lines[i]])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from charrnn.machine import num_cores
 from charrnn.models.open import open_network
 from charrnn.models.predictor import Predictor
 from charrnn.storage.model_file import ModelFile
-from charrnn.text.corpus import Encoded, encode_text_file
-from charrnn.text.source import Source, find_sources
+from charrnn.text.corpus import Encoded, encode_source
+from charrnn.text.settings import is_stdin
+from charrnn.text.source import Found, Source, find_sources
 from charrnn.text.vocab import UnknownCharacterError, Vocab
 from charrnn.units import ZERO_SCORE, Score
 
@@ -60,12 +61,14 @@ class ScoredTexts:
         texts: in the order given.
         temperature: of the softmax, where it was fitted.
         apart: scores that are not the model's alone, by name.
+        notes: what the user should know of how the texts were found.
     """
 
     protocol: str
     texts: tuple[TextScore, ...]
     temperature: float | None = None
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> Score:
@@ -83,28 +86,40 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
-        SettingsError: the settings do not go with the model.
+        SettingsError: the settings do not go with the model or the texts.
     """
+    other = settings.fit_temperature
     if model.vocab.level == "byte" and settings.encoding != ScoringSettings.settings()["encoding"].default:
         raise SettingsError("--encoding goes with a model of characters; this one reads bytes: leave it out")
+    if other is not None and is_stdin(other) and any(map(is_stdin, names)):
+        raise SettingsError(
+            "standard input is named both to be scored and with --fit-temperature; name a file for one of them"
+        )
+    sources, notes = _find(names, model.vocab, settings)
+    # Fitted first: what is wrong with the other text is told before a long text has been scored.
+    fitted = None if other is None else _fit(model, other, settings)
     predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
     if settings.by_line:
-        texts = _score_by_line(predictor, model.vocab, names, settings)
+        texts = _score_by_line(predictor, model.vocab, sources, settings)
         encoded: list[Encoded] = []
     else:
-        encoded = [
-            each
-            for name in names
-            for each in encode_text_file(name, model.vocab, encoding=settings.encoding, unknown=settings.unknown)
-        ]
+        encoded = [_encode(source, model.vocab, settings) for source in sources]
         texts = _score_whole(predictor, model.vocab, encoded, settings)
-    found = ScoredTexts(settings.protocol, tuple(texts))
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes))
     if not found.total.num_predictions:
         raise InputError(
             f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
             "so a text needs at least two that the model knows"
         )
-    return replace(found, apart=_score_apart(model, encoded, settings))
+    return replace(found, apart=_score_apart(model, encoded, fitted, settings))
+
+
+def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:
+    return find_sources(names, level=vocab.level, encoding=settings.encoding)
+
+
+def _encode(source: Source, vocab: Vocab, settings: ScoringSettings) -> Encoded:
+    return encode_source(source, vocab, encoding=settings.encoding, unknown=settings.unknown)
 
 
 def _score_whole(
@@ -129,17 +144,29 @@ def _score_whole(
     return [_of_text(each, found) for each, found in zip(texts, scores, strict=True)]
 
 
-def _score_apart(model: ModelFile, texts: Sequence[Encoded], settings: ScoringSettings) -> dict[str, ScoredTexts]:
+class _Fitted(NamedTuple):
+    """A softmax temperature, and the name of the text that it was fitted on."""
+
+    temperature: float
+    name: str
+
+
+def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> _Fitted:
+    text = _one_text(name, model.vocab, settings)
+    value = fit_temperature(model.settings, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
+    return _Fitted(value, text.name)
+
+
+def _score_apart(
+    model: ModelFile, texts: Sequence[Encoded], fitted: _Fitted | None, settings: ScoringSettings
+) -> dict[str, ScoredTexts]:
     """Scores by more than the model as it is: at a temperature fitted on another text, by a model that learns."""
     found = {}
-    if settings.fit_temperature is not None:
-        other = _one_text(settings.fit_temperature, model.vocab, settings)
-        value = fit_temperature(
-            model.settings, model.weights, other.ids, vocab=model.vocab, num_threads=settings.threads
-        )
+    if fitted is not None:
+        value, name = fitted
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
-        protocol = f"exact, temperature {value:.4f}{at_border} fitted on {other.name}"
+        protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
         found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork
@@ -158,18 +185,18 @@ def _of_text(text: Encoded, score: Score) -> TextScore:
 
 
 def _one_text(name: str, vocab: Vocab, settings: ScoringSettings) -> Encoded:
-    texts = encode_text_file(name, vocab, encoding=settings.encoding, unknown=settings.unknown)
-    if len(texts) > 1:
-        raise InputError(f"{name!r} names {len(texts)} texts; name one to fit the temperature on")
-    return texts[0]
+    sources = _find([name], vocab, settings).sources
+    if len(sources) > 1:
+        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit the temperature on")
+    return _encode(sources[0], vocab, settings)
 
 
 def _score_by_line(
-    predictor: Predictor, vocab: Vocab, names: Sequence[str], settings: ScoringSettings
+    predictor: Predictor, vocab: Vocab, sources: Sequence[Source], settings: ScoringSettings
 ) -> list[TextScore]:
     """Each text line by line, the lines of all texts ranked together."""
     texts = []
-    for source in find_sources(names, level=vocab.level, encoding=settings.encoding).sources:
+    for source in sources:
         shown, ids, num_unknown = _encode_lines(source, vocab, settings)
         scores = score_lines(predictor, ids, vocab=vocab)
         lines = [

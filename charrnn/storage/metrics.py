@@ -90,6 +90,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [line for _, line in _whole_lines(_read(path))]
 
 
+def check_metrics(path: Path) -> int:
+    """How many lines a history has, an incomplete last one left out.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not a JSON object.
+    """
+    data = _read(path)
+    num_lines, num_whole = data.count(b"\n"), len(_whole_lines(data))
+    if num_whole < num_lines:
+        raise InputError(f"{num_lines - num_whole} of its {num_lines} lines are damaged; the next run removes them")
+    return num_lines
+
+
 def _read(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():  # opening a FIFO would wait without end

@@ -149,13 +149,11 @@ def vocabulary_of(paths: Sequence[str | Path], *, encoding: str = "utf-8") -> Vo
     return _vocab_of(find_sources(paths, level="char", encoding=encoding).sources, encoding)
 
 
-def encode_text_file(
-    path: str | Path, vocab: Vocab, *, encoding: str = "utf-8", unknown: str = "error"
-) -> list[Encoded]:
-    """The texts that ``path`` names, each by itself, ready to be scored; a directory gives one for each file.
+def encode_source(source: Source, vocab: Vocab, *, encoding: str = "utf-8", unknown: str = "error") -> Encoded:
+    """A text by itself, ready to be scored.
 
     Args:
-        path: file, directory or "-".
+        source: where it comes from.
         vocab: the model's symbols.
         encoding: of the text; unused for a vocabulary of bytes.
         unknown: "error", or "skip" to leave unknown characters out and count them.
@@ -164,20 +162,16 @@ def encode_text_file(
         InputError: the text cannot be read.
         UnknownCharacterError: a character is unknown and ``unknown`` is "error"; names file, line and column.
     """
-    found = find_sources([path], level=vocab.level, encoding=encoding)
-    texts = []
-    for source in found.sources:
-        parts: list[NDArray[Any]] = [np.zeros(0, vocab.dtype)]
-        num_unknown = 0
-        if vocab.level == "byte" or unknown == "error":
-            parts += _encoded([source], vocab, encoding)
-        else:
-            for text in source.texts(encoding):
-                ids, known = vocab.encode_points(code_points(text))
-                num_unknown += int(np.count_nonzero(~known))
-                parts.append(ids[known])
-        texts.append(Encoded(source.name, np.concatenate(parts), num_unknown))
-    return texts
+    parts: list[NDArray[Any]] = [np.zeros(0, vocab.dtype)]
+    num_unknown = 0
+    if vocab.level == "byte" or unknown == "error":
+        parts += _encoded([source], vocab, encoding)
+    else:
+        for text in source.texts(encoding):
+            ids, known = vocab.encode_points(code_points(text))
+            num_unknown += int(np.count_nonzero(~known))
+            parts.append(ids[known])
+    return Encoded(source.name, np.concatenate(parts), num_unknown)
 
 
 def split(ids: NDArray[Any], fraction: float) -> Split:

@@ -87,7 +87,7 @@ class TextSettings(Settings):
 
 def is_stdin(name: str) -> bool:
     """Whether a text's name means standard input."""
-    return name in ("-", "/dev/stdin")
+    return name in ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 def _is_stdin(names: tuple[str, ...]) -> bool:

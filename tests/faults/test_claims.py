@@ -98,13 +98,13 @@ def test_dynamic_evaluation_is_of_the_very_model_that_was_scored(here, monkeypat
     """The file is replaced by another model once it has been read, as a training would."""
     path = make_model(here / "m")
 
-    def replaced(name, vocab, **more):
+    def replaced(source, vocab, **more):
         make_model(path, hidden_size=9, facts={"step": 2})
-        return encode(name, vocab, **more)
+        return encode(source, vocab, **more)
 
-    encode = text_scores.encode_text_file
+    encode = text_scores.encode_source
     expected = json.loads(invoke("perplexity", "m", "text.txt", "--dynamic", "--json")[1])
-    monkeypatch.setattr(text_scores, "encode_text_file", replaced)
+    monkeypatch.setattr(text_scores, "encode_source", replaced)
     assert json.loads(invoke("perplexity", "m", "text.txt", "--dynamic", "--json")[1]) == expected
     assert read_model(path).settings.hidden_size == 9
 

@@ -12,7 +12,8 @@ import charrnn
 from charrnn.inference.scoring import score_ids
 from charrnn.storage.model_file import read_model
 from charrnn.storage.upgrade import VERSION
-from charrnn.text.corpus import encode_text_file
+from charrnn.text.corpus import encode_source
+from charrnn.text.source import Source
 from charrnn.training.checkpoint import read_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,7 +42,7 @@ def test_there_is_one_for_each_format():
 @pytest.mark.parametrize("name", SCORES)
 def test_a_model_of_every_form_still_gives_its_score(name):
     model = charrnn.load(GOLDEN / name)
-    (text,) = encode_text_file(GOLDEN / SCORES[name]["text"], model.vocab)
+    text = encode_source(Source("text", GOLDEN / SCORES[name]["text"]), model.vocab)
     score = score_ids(model.predictor, text.ids, vocab=model.vocab)
     # float32 sums in another order, as another processor forms them, differ by about 1e-8 of the score.
     assert score.nats == pytest.approx(SCORES[name]["nats"], rel=1e-6)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import InputError, OutputError, SettingsError
 from charrnn.text import corpus as corpus_module
-from charrnn.text.corpus import encode_text_file, open_corpus, split, vocabulary_of
+from charrnn.text.corpus import encode_source, open_corpus, split, vocabulary_of
 from charrnn.text.source import Source
 from charrnn.text.vocab import UnknownCharacterError, Vocab
 
@@ -169,11 +169,12 @@ def test_unknown_characters_are_placed_by_file_line_and_column(tmp_path):
     with pytest.raises(UnknownCharacterError, match=r"text\.txt', line 3, column 2.*--unknown skip"):
         open_corpus([path], level="char", vocab=Vocab.of_text("abc\n"))
     with pytest.raises(UnknownCharacterError, match=r"line 3, column 2"):
-        encode_text_file(path, Vocab.of_text("abc\n"))
+        encode_source(Source(str(path), path), Vocab.of_text("abc\n"))
 
 
 def test_skipped_characters_are_left_out_and_counted(tmp_path):
-    (encoded,) = encode_text_file(file(tmp_path, "a?bé?"), Vocab.of_text("ab"), unknown="skip")
+    source = Source("text", file(tmp_path, "a?bé?"))
+    encoded = encode_source(source, Vocab.of_text("ab"), unknown="skip")
     assert encoded.ids.tolist() == [0, 1]
     assert encoded.num_unknown == 3
 
