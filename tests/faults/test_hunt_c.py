@@ -1,0 +1,47 @@
+"""What odd files, names and machines once brought about."""
+
+import re
+import resource
+from pathlib import Path
+
+import pytest
+from command import invoke, run
+from small_model import make_model
+
+# Facts that are small in a file and large in a table: names that each line repeats or makes room for, many lines, a
+# long list.
+CLAIMS = {
+    "a long name above many": {"k" * 100_000: {f"a{i}": 1 for i in range(20_000)}},
+    "a long name beside many": {"k" * 100_000: 1, **{f"a{i}": 1 for i in range(20_000)}},
+    "many names": {"\u202e" * 60: {f"{i}": 1 for i in range(150_000)}},
+    "a long list": {"a": [1.5] * 1_400_000},
+}
+# The command; then the most memory that it has held, in kB.
+TELLS_PEAK = """
+import re, sys
+from pathlib import Path
+from charrnn.__main__ import main
+try:
+    main()
+finally:
+    print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1], file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this platform does not tell a peak")
+@pytest.mark.parametrize("kind", CLAIMS)
+def test_what_a_file_claims_costs_inspect_little_memory(tmp_path, kind):
+    path = make_model(tmp_path / "model", facts=CLAIMS[kind])
+    ended = run("inspect", path, fresh=True, program=("-c", TELLS_PEAK), limits={resource.RLIMIT_AS: 4 << 30})
+    assert ended.code == 0, ended.err
+    assert int(ended.err) / 1024 <= 2 * path.stat().st_size / 2**20 + 200
+    assert "weights.output.weight" in ended.out
+
+
+def test_a_table_shows_the_beginning_of_many_claims(tmp_path):
+    path = make_model(tmp_path / "model", facts={f"a{i}": 1 for i in range(5000)})
+    code, shown, _ = invoke("inspect", path)
+    assert code == 0
+    assert 900 <= len(re.findall(r"claims\.a\d+ ", shown)) < 1000
+    assert "there is more, which --json shows" in shown
+    assert "weights.output.weight" in shown
