@@ -1,5 +1,6 @@
 """What odd files, names and machines once brought about."""
 
+import os
 import re
 import resource
 from pathlib import Path
@@ -45,3 +46,10 @@ def test_a_table_shows_the_beginning_of_many_claims(tmp_path):
     assert 900 <= len(re.findall(r"claims\.a\d+ ", shown)) < 1000
     assert "there is more, which --json shows" in shown
     assert "weights.output.weight" in shown
+
+
+def test_a_compiler_command_that_is_not_utf8_ends_nothing(tmp_path):
+    path = make_model(tmp_path / "model")
+    flags = {"CC": os.fsdecode(b"cc -DX=\xff"), "XDG_CACHE_HOME": str(tmp_path)}
+    ended = run("sample", path, "--length", "3", "--seed", "1", fresh=True, environment=flags)
+    assert (ended.code, len(ended.out), ended.err) == (0, 4, "")
