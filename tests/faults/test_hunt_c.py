@@ -53,3 +53,10 @@ def test_a_compiler_command_that_is_not_utf8_ends_nothing(tmp_path):
     flags = {"CC": os.fsdecode(b"cc -DX=\xff"), "XDG_CACHE_HOME": str(tmp_path)}
     ended = run("sample", path, "--length", "3", "--seed", "1", fresh=True, environment=flags)
     assert (ended.code, len(ended.out), ended.err) == (0, 4, "")
+
+
+@pytest.mark.parametrize("names", [[], ["c"]])
+def test_a_directory_of_corpora_that_cannot_be_looked_into_is_named(tmp_path, names):
+    code, out, err = invoke("corpus", *names, "--out", tmp_path / ("x" * 300))
+    assert (code, out) == (4, "")
+    assert "xxx': File name too long; choose another with --out" in err
