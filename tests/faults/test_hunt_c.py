@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from command import invoke, run
-from small_model import make_model
+from processes import TINY
+from small_model import TEXT, make_model
 
 # Facts that are small in a file and large in a table: names that each line repeats or makes room for, many lines, a
 # long list.
@@ -60,3 +61,12 @@ def test_a_directory_of_corpora_that_cannot_be_looked_into_is_named(tmp_path, na
     code, out, err = invoke("corpus", *names, "--out", tmp_path / ("x" * 300))
     assert (code, out) == (4, "")
     assert "xxx': File name too long; choose another with --out" in err
+
+
+@pytest.mark.parametrize("name", ["beta1", "beta2"])
+def test_a_whole_number_in_a_file_of_settings_stands_for_a_float(tmp_path, name):
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "run.toml").write_text(f"{name} = 0\nsteps = 2\n")
+    code, _, err = invoke("train", "a.txt", "--config", "run.toml", *TINY, cwd=tmp_path)
+    assert code == 0, err
+    assert f"{name} = 0.0\n" in (tmp_path / "checkpoints" / "a" / "run.toml").read_text()
