@@ -10,6 +10,8 @@ from command import invoke, run
 from processes import TINY
 from small_model import TEXT, make_model
 
+from charrnn.storage.training_file import TrainingFile, read_training, write_training
+
 # Facts that are small in a file and large in a table: names that each line repeats or makes room for, many lines, a
 # long list.
 CLAIMS = {
@@ -70,3 +72,16 @@ def test_a_whole_number_in_a_file_of_settings_stands_for_a_float(tmp_path, name)
     code, _, err = invoke("train", "a.txt", "--config", "run.toml", *TINY, cwd=tmp_path)
     assert code == 0, err
     assert f"{name} = 0.0\n" in (tmp_path / "checkpoints" / "a" / "run.toml").read_text()
+
+
+@pytest.mark.parametrize("symbols", [[1, 2, 3], [0, *sorted(map(ord, set(TEXT)))[1:]]])
+def test_a_training_state_whose_symbols_are_not_those_of_its_text_is_refused(tmp_path, symbols):
+    (tmp_path / "a.txt").write_text(TEXT)
+    assert invoke("train", "a.txt", "--steps", "2", *TINY, cwd=tmp_path).code == 0
+    path = tmp_path / "checkpoints" / "a" / "training.safetensors"
+    file = read_training(path)
+    facts = {**file.facts, "num_steps": 4, "vocab": {"level": "char", "symbols": symbols}}
+    write_training(path, TrainingFile(file.tensors, facts))
+    code, out, err = invoke("train", "--resume", "checkpoints/a", cwd=tmp_path)
+    assert (code, out) == (3, "")
+    assert "symbols" in err
