@@ -146,7 +146,12 @@ class Setting:
         return value
 
     def from_plain(self, value: Any) -> Any:  # noqa: ANN401 - any JSON or TOML value
-        """A value as JSON or TOML holds it, made that of the field: a list becomes a tuple, a text a path."""
+        """A value as JSON or TOML holds it, made that of the field.
+
+        A list becomes a tuple, a text a path, and a whole number a float where the field is one.
+        """
+        if self.kind is float and type(value) is int and _is_finite(value):
+            return float(value)
         if self.is_many and isinstance(value, list):
             return tuple(value)
         if self.kind is Path and isinstance(value, str):

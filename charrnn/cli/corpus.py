@@ -32,7 +32,7 @@ def corpus(
     from charrnn.errors import SettingsError
     from charrnn.fields import did_you_mean
     from charrnn.reports.terminal import write_result
-    from charrnn.text.catalog import CATALOG, gather
+    from charrnn.text.catalog import CATALOG, gather, is_gathered
 
     if clean:
         if names or force:
@@ -49,7 +49,7 @@ def corpus(
         width = max(map(len, CATALOG))
         for name, entry in CATALOG.items():
             path = out / f"{name}.txt"
-            where = f"{path} ({path.stat().st_size:,} bytes)" if path.is_file() else "not gathered yet"
+            where = f"{path} ({path.stat().st_size:,} bytes)" if is_gathered(path) else "not gathered yet"
             write_result(f"{name:<{width}}  {entry.description}\n{'':<{width}}  {where}\n")
         return
     for name in names:

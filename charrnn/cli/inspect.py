@@ -1,5 +1,7 @@
 """``charrnn inspect``: what a model is, what it learned from and how well it does, without running it."""
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
     from charrnn.storage.model_file import ModelFile
 
 _VALUES_AT_ONCE = 1 << 20
+# What a file says of itself is shown as a table as far as a person reads; --json has all of it.
+_SHOWN_ROWS = 1000
+_SHOWN_NAME = 80
+_SHOWN_VALUE = 10_000
 
 
 def inspect(
@@ -41,7 +47,10 @@ def inspect(
         write_result(json.dumps(plain(facts), ensure_ascii=is_terminal(), allow_nan=False) + "\n")
         return
     weights = facts.pop("weights")
-    rows = [[key, _shown(value)] for key, value in _flat(facts)]
+    leaves = _flat(facts)
+    rows = [[key, _cut(_shown(value), _SHOWN_VALUE)] for key, value in islice(leaves, _SHOWN_ROWS)]
+    if next(leaves, None) is not None:
+        rows.append(["...", "there is more, which --json shows"])
     rows += [[f"weights.{name}", _shown_weight(weight)] for name, weight in weights.items()]
     write_table(["", ""], rows, align="ll")
 
@@ -76,16 +85,18 @@ def _described_weight(weight: "NDArray[Any]") -> dict[str, Any]:
     }
 
 
-def _flat(value: dict[str, Any], *, under: str = "") -> list[tuple[str, Any]]:
-    """Leaves of nested objects by dotted name, in order."""
-    rows: list[tuple[str, Any]] = []
+def _flat(value: dict[str, Any], *, under: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested objects by dotted name, in order; a long name is cut."""
     for key, child in value.items():
-        name = f"{under}{key}"
+        name = _cut(f"{under}{key}", _SHOWN_NAME)
         if isinstance(child, dict):
-            rows += _flat(child, under=f"{name}.")
+            yield from _flat(child, under=f"{name}.")
         else:
-            rows.append((name, child))
-    return rows
+            yield name, child
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _shown_weight(weight: dict[str, Any]) -> str:
@@ -98,5 +109,5 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value[: _SHOWN_VALUE + 1]))
     return "-" if value is None else str(value)

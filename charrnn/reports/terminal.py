@@ -155,6 +155,8 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, align
         return
     lines = [list(headings), *cells] if any(headings) else cells
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    if align.endswith("l"):
+        widths[-1] = 0  # nothing stands to the right: each row need not be as long as the longest
     written = []
     for line in lines:
         columns = [

@@ -89,7 +89,7 @@ def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
 def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) -> Path:
     """The file of a corpus described by ``entry``; see ``gather``."""
     path = Path(directory) / f"{entry.name}.txt"
-    if path.exists() and not force:
+    if is_gathered(path) and not force:
         _verify(entry, path)
         return path
     text = _download(entry, path) if entry.find is None else join_files(entry.find())
@@ -106,6 +106,20 @@ def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) ->
         ) from error
     write_atomically(path, text)
     return path
+
+
+def is_gathered(path: Path) -> bool:
+    """Whether there is a file of a corpus at ``path``.
+
+    Raises:
+        OutputError: its directory cannot be looked into.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise OutputError(
+            f"cannot look into the directory {str(path.parent)!r}: {error.strerror}; choose another with --out"
+        ) from error
 
 
 def join_files(paths: Iterable[Path], *, max_bytes: int = MAX_GATHERED_BYTES) -> bytes:

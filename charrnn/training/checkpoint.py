@@ -119,11 +119,14 @@ def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Che
         raise ValueError("no text is named")
     if type(computed_by) is not dict:
         raise ValueError(f"computed_by is {computed_by!r}")
+    model, vocab = ModelSettings.from_json(facts["model"]), Vocab.from_json(facts["vocab"])
+    if vocab.size != model.vocab_size:
+        raise ValueError(f"the vocabulary has {vocab.size} symbols, the model {model.vocab_size}")
     return Checkpoint(
         tensors=tensors,
-        model=ModelSettings.from_json(facts["model"]),
+        model=model,
         training=TrainingSettings.from_json(facts["training"]),
-        vocab=Vocab.from_json(facts["vocab"]),
+        vocab=vocab,
         text=TextFacts.from_json(facts["text"]),
         source=source,
         best=None if facts["best"] is None else _score(facts["best"]),

@@ -130,6 +130,8 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
             f"the text has changed since this run began ({', '.join(texts.facts.names[:3])}); resume needs the same "
             f"text: name it, a separate held-out text with --val, or start a new run with --init-from"
         )
+    if texts.vocab != checkpoint.vocab:
+        raise InputError("the run does not know all symbols of its text; start a new run with --init-from")
     task = Task(
         texts.train_ids,
         texts.held_out_ids,

@@ -210,7 +210,7 @@ def _key(command: list[str], identity: str, flags: tuple[str, ...]) -> str:
     for path in (*sources(), *sorted(Path(__file__).parent.glob("*.h"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for text in (*command, identity, *flags, platform.machine(), sys.platform, _processor()):
-        digest.update(text.encode() + b"\0")
+        digest.update(text.encode("utf-8", "surrogateescape") + b"\0")  # CC may hold any bytes
     return digest.hexdigest()[:32]
 
 
