@@ -1,5 +1,6 @@
 """``charrnn corpus``: gather texts to begin with."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,7 @@ def corpus(
         return
     for name in names:
         path = gather(name, out, force=force)
-        write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {path}\n")
+        write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {shlex.quote(str(path))}\n")
 
 
 def _clean() -> None:

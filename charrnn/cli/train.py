@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -168,7 +169,7 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
     if finished.reason == "stopped" and request.exit_code is not None:
         from charrnn.reports.terminal import say
 
-        say(f"stopped at step {finished.step}; go on with: charrnn train --resume {directory}")
+        say(f"stopped at step {finished.step}; go on with: charrnn train --resume {shlex.quote(str(directory))}")
         raise typer.Exit(request.exit_code)
 
 
