@@ -1,11 +1,17 @@
 """What a newcomer types and reads in a terminal: commands to copy, mistakes, Ctrl-C."""
 
+import os
+import pty
+import re
 import shlex
+import signal
+import subprocess
+from contextlib import suppress
 
 import pytest
 from command import invoke
-from processes import TINY
-from small_model import TEXT
+from processes import CHARRNN, ENVIRONMENT, TINY
+from small_model import TEXT, make_model
 
 
 @pytest.fixture
@@ -22,3 +28,27 @@ def test_commands_to_go_on_with_can_be_typed_as_they_are_shown(here):
     assert [words[2] for words in shown] == ["my runs/r"] * 2
     _, _, err = invoke("train", "text.txt", "--out", "my runs", "--name", "r", "--steps", "2", *TINY)
     assert "go on with --resume 'my runs/r'," in err
+
+
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_that_a_command_stops_stands_on_a_line_of_its_own(here, command):
+    make_model(here / "m")
+    lasting = {
+        "train": ["text.txt", "--steps", "1000000", "--eval-every", "100000", *TINY],
+        "sample": ["m", "--length", "100000000"],
+    }
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*CHARRNN, command, *lasting[command]], env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = ""
+    while len(shown) < 100 or (command == "train" and "plan:" not in shown):
+        shown += os.read(ours, 4096).decode(errors="replace")
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the far end is closed and all is read
+        while piece := os.read(ours, 4096):
+            shown += piece.decode(errors="replace")
+    os.close(ours)
+    assert process.wait(timeout=60) == 130
+    assert re.search("\nstopping(: the run is saved[^\r\n]*)?\r\n", shown)
