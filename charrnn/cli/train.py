@@ -229,7 +229,7 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
     if resume is not None:
         held: Any = RunLock(resume)
     else:
-        name = output.name or name_of_text(given["texts"][0])
+        name = name_of_text(given["texts"][0]) if output.name is None else output.name
         held = new_run(output.out, name, is_chosen=output.name is not None)
     with held as found, nullcontext():
         directory = resume if resume is not None else found

@@ -6,6 +6,7 @@ import re
 import shlex
 import signal
 import subprocess
+import termios
 from contextlib import suppress
 
 import pytest
@@ -38,6 +39,7 @@ def test_that_a_command_stops_stands_on_a_line_of_its_own(here, command):
         "sample": ["m", "--length", "100000000"],
     }
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
         [*CHARRNN, command, *lasting[command]], env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
     )
@@ -52,3 +54,38 @@ def test_that_a_command_stops_stands_on_a_line_of_its_own(here, command):
     os.close(ours)
     assert process.wait(timeout=60) == 130
     assert re.search("\nstopping(: the run is saved[^\r\n]*)?\r\n", shown)
+
+
+def test_each_file_of_a_run_is_verified_by_itself(here):
+    assert invoke("train", "text.txt", "--name", "r", "--steps", "2", *TINY).code == 0
+    _, whole, _ = invoke("verify", "checkpoints/r")
+    names = sorted(path.name for path in (here / "checkpoints" / "r").iterdir() if not path.name.startswith("."))
+    assert names == ["metrics.jsonl", "model.safetensors", "run.toml", "training.safetensors"]
+    for name in names:
+        code, out, _ = invoke("verify", f"checkpoints/r/{name}")
+        assert code == 0
+        assert out.split() in [line.split() for line in whole.splitlines()]
+        (here / "checkpoints" / "r" / name).unlink()
+        code, out, _ = invoke("verify", f"checkpoints/r/{name}")
+        assert (code, "MISSING" in out) == (3, True)
+
+
+def test_the_empty_name_of_an_unset_variable_is_refused(here):
+    code, _, err = invoke("train", "text.txt", "--name", "", "--steps", "2", *TINY)
+    assert (code, not (here / "checkpoints").exists()) == (2, True)
+    assert "name is ''" in err
+
+
+def test_a_run_in_the_place_of_a_text_to_score_is_named_as_such(here):
+    make_model(here / "m")
+    assert invoke("train", "text.txt", "--name", "r", "--steps", "2", *TINY).code == 0
+    code, _, err = invoke("perplexity", "m", "checkpoints/r")
+    assert (code, "not a text; name a text" in err) == (3, True)
+
+
+@pytest.mark.parametrize("given", [["--steps", "1,000"], ["--minutes", "1,5"]])
+def test_a_number_with_a_comma_is_refused_with_the_way_to_write_it(here, given):
+    code, _, err = invoke("train", "text.txt", *given)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "without a comma" in err
+    assert "e+" not in err
