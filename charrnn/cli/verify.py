@@ -104,7 +104,8 @@ def _check_run(run: Path) -> list[_Row]:
     if model_path.exists() or is_evaluated:
         rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
     if history_path.exists() or is_evaluated:
-        rows.append(_checked(history_path, lambda: _of_history(history_path), missing="the history of the losses is lost"))
+        missing = "the history of the losses is lost"
+        rows.append(_checked(history_path, lambda: _of_history(history_path), missing=missing))
     if config_path.exists():
         rows.append(_checked(config_path, lambda: _of_config(config_path)))
     return rows
