@@ -14,6 +14,8 @@ from command import invoke
 from processes import CHARRNN, ENVIRONMENT, TINY
 from small_model import TEXT, make_model
 
+from charrnn.reports import progress
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -89,3 +91,12 @@ def test_a_number_with_a_comma_is_refused_with_the_way_to_write_it(here, given):
     assert (code, len(err.splitlines())) == (2, 1)
     assert "without a comma" in err
     assert "e+" not in err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_sample_beside_the_bar_fits_the_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = "x\ty" * 100 + "\n\n" + "z" * 500
+    lines = progress._indented(text).splitlines()
+    assert all(line.startswith("    | ") and len(line) < columns for line in lines)
+    assert "".join(line[6:] for line in lines) == text.expandtabs(8).replace("\n", "")
