@@ -113,7 +113,7 @@ class Source:
             shown = " ".join(f"{byte:02x}" for byte in wrong[:4])
             raise InputError(
                 f"{self.name!r} is not {encoding}: byte {shown} at offset {offset:,}; give its encoding "
-                f"(--encoding latin-1, for one) or model its bytes (--level byte)"
+                f"(such as --encoding latin-1) or model its bytes (--level byte)"
             ) from error
 
 
