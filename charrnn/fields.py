@@ -141,6 +141,8 @@ class Setting:
             value = Path(text)
         if not self._takes(value):
             hint = did_you_mean(text, self.choices)
+            if self.kind in (int, float) and "," in text:
+                hint = "; write 1000 without a comma, and 1.5 with a point"
             shown = text if _PLAIN.fullmatch(text) else _quoted(text)
             raise SettingsError(f"{self.option} {shown}: must be {self.requirement}{hint}")
         return value
@@ -291,7 +293,7 @@ def _is_finite(value: float) -> bool:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def _quoted(value: object) -> str:

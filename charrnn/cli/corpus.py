@@ -1,5 +1,6 @@
 """``charrnn corpus``: gather texts to begin with."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,9 @@ def corpus(
         list[str] | None,
         typer.Argument(metavar="NAME", help="Corpora to gather; without a name they are listed.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Directory to gather into.")] = Path("corpora"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIRECTORY", help="Directory to gather into.")] = Path(
+        "corpora"
+    ),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
     clean: Annotated[
         bool, typer.Option("--clean", help="Empty the cache of encoded texts; no corpus is removed.")
@@ -54,7 +57,7 @@ def corpus(
         return
     for name in names:
         path = gather(name, out, force=force)
-        write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {path}\n")
+        write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {shlex.quote(str(path))}\n")
 
 
 def _clean() -> None:

@@ -19,7 +19,7 @@ def perplexity(
     texts: Annotated[
         list[str],
         typer.Argument(
-            metavar="TEXT...",
+            metavar="TEXT",
             help="Text files, each scored from its own start; - is standard input.",
             show_default=False,
         ),

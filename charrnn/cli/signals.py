@@ -86,7 +86,7 @@ class StopRequest:
             ender = threading.Timer(_SECONDS_TO_UNWIND, self._end)
             ender.daemon = True
             ender.start()
-        say(message)  # last: where nobody reads it, this thread waits here
+        say(message, on_new_line=True)  # last: where nobody reads it, this thread waits here
 
     def _end(self) -> None:
         if not self._saves and not self._is_over and self.exit_code is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -166,7 +167,7 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
     if finished.reason == "stopped" and request.exit_code is not None:
         from charrnn.reports.terminal import say
 
-        say(f"stopped at step {finished.step}; go on with: charrnn train --resume {directory}")
+        say(f"stopped at step {finished.step}; go on with: charrnn train --resume {shlex.quote(str(directory))}")
         raise typer.Exit(request.exit_code)
 
 
@@ -248,7 +249,7 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
             require_training(resume / TRAINING_NAME)
         held: Any = RunLock(resume)
     else:
-        name = output.name or name_of_text(given["texts"][0])
+        name = name_of_text(given["texts"][0]) if output.name is None else output.name
         held = new_run(output.out, name, is_chosen=output.name is not None)
     with held as found, nullcontext():
         directory = resume if resume is not None else found

@@ -18,7 +18,7 @@ _Row = list[str]
 def verify(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
+        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or one of its files.", show_default=False),
     ],
 ) -> None:
     """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
@@ -34,7 +34,7 @@ def verify(
     """
     from charrnn.reports.terminal import write_table
 
-    rows = _check_run(run) if _is_directory(run) else [_checked(run, lambda: _of_model(_model(run)))]
+    rows = _check_run(run) if _is_directory(run) else [_check_file(run)]
     write_table(["", "", ""], rows, align="lll")
     if any(row[1] != "whole" for row in rows):
         raise typer.Exit(ExitCode.INPUT)
@@ -45,6 +45,29 @@ def _is_directory(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # it cannot be looked for: who reads it says why
+        return False
+
+
+def _check_file(path: Path) -> _Row:
+    """The row of one file, read as what its name in a run says; by any other name it is a model."""
+    from charrnn.storage.metrics import METRICS_NAME
+    from charrnn.storage.run_directory import CONFIG_NAME
+    from charrnn.storage.training_file import TRAINING_NAME
+    from charrnn.training.checkpoint import read_checkpoint
+
+    described: dict[str, Callable[[], str]] = {
+        TRAINING_NAME: lambda: _of_training(read_checkpoint(path)),
+        METRICS_NAME: lambda: _of_history(path),
+        CONFIG_NAME: lambda: _of_config(path),
+    }
+    check = described.get(path.name, lambda: _of_model(_model(path)))
+    return _checked(path, check, missing="there is no such file")
 
 
 def _check_run(run: Path) -> list[_Row]:
@@ -64,20 +87,13 @@ def _check_run(run: Path) -> list[_Row]:
         from charrnn.training.checkpoint import read_checkpoint
 
         checkpoint = read_checkpoint(training_path)
-        planned = "" if checkpoint.num_steps is None else f" of {checkpoint.num_steps:,}"
-        return f"step {checkpoint.step:,}{planned}"
+        return _of_training(checkpoint)
 
     def model() -> str:
         found = _model(model_path)
         if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
             raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
-
-    def history() -> str:
-        from charrnn.storage.metrics import check_metrics
-
-        num_lines = check_metrics(history_path)
-        return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
     # A run in training has written some of its files, and will write the others.
     is_complete = not is_in_use(run)
@@ -88,7 +104,8 @@ def _check_run(run: Path) -> list[_Row]:
     if model_path.exists() or is_evaluated:
         rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
     if history_path.exists() or is_evaluated:
-        rows.append(_checked(history_path, history, missing="the history of the losses is lost"))
+        missing = "the history of the losses is lost"
+        rows.append(_checked(history_path, lambda: _of_history(history_path), missing=missing))
     if config_path.exists():
         rows.append(_checked(config_path, lambda: _of_config(config_path)))
     return rows
@@ -96,7 +113,7 @@ def _check_run(run: Path) -> list[_Row]:
 
 def _checked(path: Path, check: Callable[[], str], *, missing: str = "") -> _Row:
     """A row of the table: file, verdict, and what is known of it or wrong with it."""
-    if missing and not path.exists():
+    if missing and _is_missing(path):
         return [str(path), "MISSING", missing]
     try:
         return [str(path), "whole", check()]
@@ -115,6 +132,18 @@ def _of_model(model: "ModelFile") -> str:
     nats = score.get("nats_per_char") if isinstance(score, dict) else None
     claimed = f", which claims a held-out loss of {nats:.4f} nats/char" if isinstance(nats, float) else ""
     return f"{model.settings.num_parameters:,} weights, {model.vocab.size} symbols{claimed}"
+
+
+def _of_training(checkpoint: "Checkpoint") -> str:
+    planned = "" if checkpoint.num_steps is None else f" of {checkpoint.num_steps:,}"
+    return f"step {checkpoint.step:,}{planned}"
+
+
+def _of_history(path: Path) -> str:
+    from charrnn.storage.metrics import check_metrics
+
+    num_lines = check_metrics(path)
+    return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
 
 def _of_config(path: Path) -> str:

@@ -1,6 +1,7 @@
 """A run as a person sees it: one progress bar on a terminal, plain lines elsewhere; always on stderr."""
 
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -156,4 +157,8 @@ def clock(seconds: float) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    | {line}" for line in inert(text).splitlines())
+    """The text beside a rule, its lines cut into pieces that fit the terminal."""
+    rule = "    | "
+    width = max(shutil.get_terminal_size().columns - len(rule) - 1, 20)
+    lines = (line.expandtabs(8) for line in inert(text).splitlines())
+    return "\n".join(rule + line[start : start + width] for line in lines for start in range(0, len(line) or 1, width))

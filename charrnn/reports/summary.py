@@ -1,5 +1,6 @@
 """The end of a run in a few lines: how good, where it is, what to type next."""
 
+import shlex
 from pathlib import Path
 
 from charrnn.models.settings import ModelSettings
@@ -20,6 +21,7 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
     best = finished.best
     nats = best.nats_per_symbol
     error = best.standard_error * best.num_chars / best.num_predictions
+    run = shlex.quote(str(directory))
     ends = {
         "end": "to the end of its plan",
         "patience": "until the held-out loss no longer fell",
@@ -31,8 +33,8 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
         ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f} at step {finished.best_step}"),
         ("", f"{bits(nats):.4f} bits/{level}, perplexity {perplexity(nats):.3f}"),
         ("file", str(directory / "model.safetensors")),
-        ("next", f"charrnn sample {directory} --prompt ..."),
-        ("", f"charrnn perplexity {directory} TEXT"),
+        ("next", f"charrnn sample {run} --prompt ..."),
+        ("", f"charrnn perplexity {run} TEXT"),
     ]
     width = max(len(name) for name, _ in rows)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in rows)

@@ -75,12 +75,18 @@ def raise_for_stdout(error: OSError) -> NoReturn:
     raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
-def say(message: str) -> None:
-    """A line on standard error; that it cannot be written is no reason to end anything."""
+def say(message: str, *, on_new_line: bool = False) -> None:
+    """A line on standard error; that it cannot be written is no reason to end anything.
+
+    Args:
+        message: the line.
+        on_new_line: begin below what stands on a terminal's line: a bar, half a sample, the terminal's own ^C.
+    """
     if sys.stderr is None or sys.stderr.closed:
         return
     with contextlib.suppress(OSError):
-        sys.stderr.write(inert(message) + "\n")
+        start = "\n" if on_new_line and sys.stderr.isatty() else ""
+        sys.stderr.write(f"{start}{inert(message)}\n")
         sys.stderr.flush()
 
 

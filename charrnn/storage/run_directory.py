@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -203,7 +204,8 @@ def is_taken(directory: Path) -> bool:
 
 def _taken(directory: Path) -> OutputError:
     has_state = (directory / TRAINING_NAME).exists()
-    holds = f"a run; go on with --resume {directory}," if has_state else "files, but no run to go on with;"
+    shown = shlex.quote(str(directory))
+    holds = f"a run; go on with --resume {shown}," if has_state else "files, but no run to go on with;"
     return OutputError(f"{directory} already holds {holds} give another --name, or remove it")
 
 

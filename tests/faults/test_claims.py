@@ -35,7 +35,7 @@ def test_what_a_file_claims_replaces_nothing_that_is_computed(here):
     assert f"\nnum_parameters              {shown[0]['num_parameters']}\n" in out
 
 
-def test_lines_that_the_model_does_not_know_come_last_and_lines_without_a_prediction_have_no_rank(here):
+def test_unknown_characters_rank_last_and_lines_without_predictions_not_at_all(here):
     make_model(here / "m")
     lines = "that is the question\n\x06\x07\nto b\x06\nto be\n\n\x06"
     code, out, _ = invoke("perplexity", "m", "-", "--by-line", "--unknown", "skip", "--json", stdin=lines.encode())
@@ -52,7 +52,7 @@ def test_a_line_of_one_given_character_has_no_rank(here):
     assert sorted(rank for _, rank in ranks if rank) == [1, 2]
 
 
-def test_a_model_of_bytes_speaks_of_bytes_and_counts_a_character_whose_first_byte_is_given(here):
+def test_a_byte_model_reports_bytes_and_counts_characters(here):
     code, out, err = invoke("train", "text.txt", "--level", "byte", "--steps", "2", *TINY)
     assert code == 0
     assert "bits/byte" in out

@@ -53,7 +53,7 @@ def test_success_needs_no_standard_error_and_no_input(folder, command):
 
 
 @pytest.mark.parametrize(("command", "code"), FAILING)
-def test_an_error_keeps_its_code_where_it_cannot_be_told(folder, command, code):
+def test_an_error_that_cannot_be_written_keeps_its_exit_code(folder, command, code):
     for streams in [*ERROR_STREAMS, *OUTPUT_STREAMS]:
         assert shell(folder, f"charrnn {command} {streams}")[0] == code, streams
     assert shell(folder, f"charrnn {command} 2>&1 | true; exit ${{PIPESTATUS[0]}}")[0] == code

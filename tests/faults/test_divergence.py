@@ -83,7 +83,7 @@ def test_patience_does_not_hide_a_loss_that_is_not_finite(text, monkeypatch):
     assert check_whole(text.parent / "runs" / "text") == 20
 
 
-def test_one_loss_that_is_no_number_leaves_a_run_that_can_be_resumed(text, monkeypatch):
+def test_a_run_with_one_nan_loss_can_be_resumed(text, monkeypatch):
     calls = []
 
     def once_nan(logits, targets, **more):
@@ -99,7 +99,7 @@ def test_one_loss_that_is_no_number_leaves_a_run_that_can_be_resumed(text, monke
     assert all(math.isfinite(line["train_nats"]) for line in read_metrics(run / "metrics.jsonl"))
 
 
-def test_a_weight_that_held_out_text_does_not_use_is_not_stored_when_it_is_no_number(text, monkeypatch):
+def test_a_nan_weight_that_the_score_does_not_use_is_not_stored(text, monkeypatch):
     text.write_text("Zebra " + TEXT)  # Z stands in the learned part alone
 
     def spoilt(self, learning_rate, *, step):

@@ -93,7 +93,7 @@ def test_one_line_of_megabytes_is_a_text(tmp_path):
 @pytest.mark.parametrize(
     "name", ["a b.txt", "ü.txt", "-dash.txt", "two\nlines.txt", "\x1b[2J.txt", "x" * 250, "no\udcffutf8.txt"]
 )
-def test_a_file_of_any_name_is_read_and_its_name_inert(tmp_path, monkeypatch, name):
+def test_a_file_of_any_name_is_read_and_its_name_shown_safely(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text("to be or not to be " * 30)
     code, _, err = invoke("train", f"./{name}", *SIZES[:-1])

@@ -163,7 +163,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_under_its_name(tmp
     assert is_taken(directory)
 
 
-def test_a_lock_that_was_removed_while_it_was_waited_for_is_not_taken_for_one(tmp_path, monkeypatch):
+def test_a_lock_removed_by_its_owner_while_another_waits_is_not_used(tmp_path, monkeypatch):
     import fcntl
 
     locked = fcntl.flock

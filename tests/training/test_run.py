@@ -79,7 +79,7 @@ def test_a_run_that_dies_without_saving_resumes_from_its_last_save_to_the_same_e
     assert files_of(dying) == files_of(tmp_path / "straight")
 
 
-def test_the_model_saved_is_the_best_and_its_facts_tell_its_score_and_no_path(tmp_path):
+def test_the_saved_model_is_the_best_and_holds_its_score_but_no_path(tmp_path):
     task = make_task(training={"steps": 40, "eval_every": 4, "learning_rate": 0.05})
     events = list(make_run(task, tmp_path / "run").events(never))
     scores = {e.step: e.score.nats_per_char for e in events if isinstance(e, event.Evaluated)}
@@ -109,7 +109,7 @@ def test_the_run_ends_early_when_patience_is_exhausted_and_keeps_the_best(tmp_pa
     assert read_model(tmp_path / "run").facts["step"] == finished.best_step
 
 
-def test_a_run_whose_gradients_stay_not_finite_ends_as_diverged_with_its_checkpoint_whole(tmp_path):
+def test_a_run_whose_gradients_stay_not_finite_ends_with_its_checkpoint_whole(tmp_path):
     task = make_task(training={"steps": 5000, "eval_every": 4, "patience": 5000})
     going = make_run(task, tmp_path / "run")
     weight = going._learner._model.output.weight
@@ -287,7 +287,7 @@ def test_a_stop_after_a_loss_that_is_no_number_can_be_resumed(tmp_path, monkeypa
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
 
 
-def test_losses_that_stay_no_numbers_end_the_run_with_its_files_as_they_were(tmp_path, monkeypatch):
+def test_repeated_nan_losses_end_the_run_and_leave_its_files_unchanged(tmp_path, monkeypatch):
     task = make_task(training={"steps": 5000, "eval_every": 4, "patience": 5000})
     list(make_run(task, tmp_path).events(StopAfter(8)))
     good = files_of(tmp_path)
@@ -319,7 +319,7 @@ def test_no_training_state_with_a_value_that_is_not_finite_is_stored(tmp_path, k
     read_model(tmp_path)
 
 
-def test_no_model_with_a_weight_that_is_not_finite_is_stored_though_its_score_is(tmp_path):
+def test_a_model_with_a_nan_weight_is_not_stored(tmp_path):
     text = "q" + "ab " * 200  # the held-out end never reads a q
     task = make_task(text, model={"cell": "lstm"}, training={"steps": 10, "eval_every": 5, "averaging": 1.0})
     going = make_run(task, tmp_path)
