@@ -12,9 +12,9 @@ def corpus(
         list[str] | None,
         typer.Argument(metavar="NAME", help="Corpora to gather; without a name they are listed.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIRECTORY", help="Directory to gather into.")] = Path(
-        "corpora"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIRECTORY", help="Directory to gather into.", readable=False)
+    ] = Path("corpora"),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
     clean: Annotated[
         bool, typer.Option("--clean", help="Empty the cache of encoded texts; no corpus is removed.")

@@ -22,7 +22,9 @@ _SHOWN_VALUE = 10_000
 def inspect(
     model: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
+        typer.Argument(
+            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

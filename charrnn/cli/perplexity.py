@@ -14,7 +14,9 @@ from charrnn.inference.settings import ScoringSettings
 def perplexity(
     model: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
+        typer.Argument(
+            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
+        ),
     ],
     texts: Annotated[
         list[str],

@@ -62,7 +62,9 @@ class WritingSettings(Settings):
 def sample(
     model: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False),
+        typer.Argument(
+            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
+        ),
     ],
     **given: Any,  # noqa: ANN401 - settings of every type
 ) -> None:

@@ -95,6 +95,7 @@ def train(
             help="Take settings from a TOML file, such as the run.toml of any run; options on the command line win.",
             metavar="FILE",
             show_default=False,
+            readable=False,
         ),
     ] = None,
     reset: Annotated[

@@ -18,7 +18,9 @@ _Row = list[str]
 def verify(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_FILE", help="Directory of a run, or one of its files.", show_default=False),
+        typer.Argument(
+            metavar="RUN_OR_FILE", help="Directory of a run, or one of its files.", show_default=False, readable=False
+        ),
     ],
 ) -> None:
     """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
@@ -78,7 +80,11 @@ def _check_run(run: Path) -> list[_Row]:
 
     model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
     history_path, config_path = run / METRICS_NAME, run / CONFIG_NAME
-    if not model_path.exists() and not training_path.exists():
+    try:
+        holds_run = model_path.exists() or training_path.exists()
+    except OSError as error:
+        raise InputError(f"cannot read {str(run)!r}: {error.strerror or error}") from error
+    if not holds_run:
         raise InputError(f"{str(run)!r} holds no run; name a directory that charrnn train wrote")
     checkpoint: Checkpoint | None = None
 

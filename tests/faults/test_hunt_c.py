@@ -1,5 +1,6 @@
 """What odd files, names and machines once brought about."""
 
+import errno
 import os
 import re
 import resource
@@ -85,3 +86,41 @@ def test_a_training_state_whose_symbols_are_not_those_of_its_text_is_refused(tmp
     code, out, err = invoke("train", "--resume", "checkpoints/a", cwd=tmp_path)
     assert (code, out) == (3, "")
     assert "symbols" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sample", "m"],
+        ["inspect", "m"],
+        ["perplexity", "m", "t"],
+        ["train", "t", "--config", "m"],
+        ["verify", "m"],
+    ],
+)
+def test_a_file_that_may_not_be_read_is_bad_input_not_a_bad_option(tmp_path, monkeypatch, command):
+    make_model(tmp_path / "m").chmod(0)
+    (tmp_path / "t").write_text(TEXT)
+    access, denied = os.access, PermissionError(errno.EACCES, "Permission denied")
+
+    def opens(path, *more, opened=os.open, **options):
+        if str(path) == "m":
+            raise denied
+        return opened(path, *more, **options)
+
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: path != "m" and access(path, mode, **more))
+    monkeypatch.setattr(os, "open", opens)  # root may read any file
+    monkeypatch.setattr(Path, "read_text", lambda *_: opens("m"))
+    code, out, err = invoke(*command, cwd=tmp_path)
+    assert code == 3
+    assert "cannot read 'm': Permission denied" in out + err
+
+
+def test_verify_names_a_directory_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    def denied(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)
+    code, out, err = invoke("verify", tmp_path)
+    assert (code, out) == (3, "")
+    assert f"cannot read '{tmp_path}': Permission denied" in err
