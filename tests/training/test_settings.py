@@ -27,7 +27,7 @@ def test_a_run_has_one_length(given):
         ("dropout", 1.0, "at least 0 and below 1"),
         ("weight_dropout", -0.1, "at least 0 and below 1"),
         ("beta1", 1.0, "from 0 to 0.9999"),
-        ("grad_clip", 0.0, "above 0 and at most 1e\\+06"),
+        ("grad_clip", 0.0, "above 0 and at most 1,000,000"),
         ("seed", 2**63, "from 0 to 9,223,372,036,854,775,807"),
         ("patience", 0, "from 1 to 1,000,000"),
         ("eval_every", 0, "from 1 to"),
