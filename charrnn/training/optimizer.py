@@ -1,9 +1,22 @@
 """AdamW with clipping and averaged weights, as one update that leaves weights alone when a gradient is not finite."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw  # the function: the class loads the compiler, which takes over a second
 
 from charrnn.training.settings import TrainingSettings
+
+_EPSILON = 1e-8
+
+
+class _Moments(NamedTuple):
+    """What AdamW remembers of one parameter."""
+
+    mean: Tensor
+    square: Tensor
+    updates: Tensor  # their number, a scalar
 
 
 class Optimizer:
@@ -22,25 +35,11 @@ class Optimizer:
     def __init__(self, weights: dict[str, Tensor], settings: TrainingSettings) -> None:
         self._settings = settings
         self._weights = weights
-        matrices = [w for w in weights.values() if w.ndim > 1]
-        vectors = [w for w in weights.values() if w.ndim == 1]
-        groups = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        self._adamw = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=0.0,
-            betas=(settings.beta1, settings.beta2),
-            fused=True,
-        )
         self.averages = {name: w.detach().clone() for name, w in weights.items()}
-        for w in weights.values():
-            self._adamw.state[w] = {
-                "step": torch.zeros((), device=w.device),
-                "exp_avg": torch.zeros_like(w),
-                "exp_avg_sq": torch.zeros_like(w),
-            }
+        self._moments = {
+            name: _Moments(torch.zeros_like(w), torch.zeros_like(w), torch.zeros((), device=w.device))
+            for name, w in weights.items()
+        }
 
     @torch.no_grad()
     def update(self, learning_rate: float, *, step: int) -> Tensor:
@@ -57,11 +56,28 @@ class Optimizer:
         norm = torch.nn.utils.get_total_norm(gradients)
         skip = (~torch.isfinite(norm)).to(torch.float32)
         # The fused kernel divides gradients by grad_scale and does nothing where found_inf is 1.
-        self._adamw.grad_scale = (norm / self._settings.grad_clip).clamp(min=1.0)  # type: ignore[attr-defined]
-        self._adamw.found_inf = skip  # type: ignore[attr-defined]
-        for group in self._adamw.param_groups:
-            group["lr"] = learning_rate
-        self._adamw.step()
+        scale = (norm / self._settings.grad_clip).clamp(min=1.0)
+        for is_decayed in (True, False):  # matrices, then vectors
+            named = {name: w for name, w in self._weights.items() if (w.ndim > 1) == is_decayed and w.grad is not None}
+            moments = [self._moments[name] for name in named]
+            adamw(
+                list(named.values()),
+                [w.grad for w in named.values() if w.grad is not None],
+                [each.mean for each in moments],
+                [each.square for each in moments],
+                [],
+                [each.updates for each in moments],
+                fused=True,
+                grad_scale=scale,
+                found_inf=skip,
+                amsgrad=False,
+                maximize=False,
+                beta1=self._settings.beta1,
+                beta2=self._settings.beta2,
+                lr=learning_rate,
+                weight_decay=self._settings.weight_decay if is_decayed else 0.0,
+                eps=_EPSILON,
+            )
         if self._settings.averaging > 0:
             weight = 1 / (1 + self._settings.averaging * step)
             averages, weights = list(self.averages.values()), [w.detach() for w in self._weights.values()]
@@ -74,12 +90,12 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Averages, moments and update counts, by "<kind>/<parameter name>"."""
         found: dict[str, Tensor] = {}
-        for name, w in self._weights.items():
-            moments = self._adamw.state[w]
+        for name in self._weights:
+            moments = self._moments[name]
             found[f"average/{name}"] = self.averages[name]
-            found[f"mean/{name}"] = moments["exp_avg"]
-            found[f"square/{name}"] = moments["exp_avg_sq"]
-            found[f"updates/{name}"] = moments["step"]
+            found[f"mean/{name}"] = moments.mean
+            found[f"square/{name}"] = moments.square
+            found[f"updates/{name}"] = moments.updates
         return found
 
     @torch.no_grad()
