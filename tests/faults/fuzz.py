@@ -23,12 +23,12 @@ if atheris is not None:
     with atheris.instrument_imports(include=["charrnn"]):
         import charrnn.training.checkpoint  # noqa: F401 - and all that it imports
 from cells import CELLS
-from charrnn.inference.engine import NumpyEngine
-from charrnn.inference.sampling import SamplingSettings
 from tiny_run import make_task, make_trainer, never
 
 from charrnn.errors import CharRNNError
 from charrnn.inference.generation import generate
+from charrnn.inference.settings import GenerationSettings
+from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.storage.model_file import read_model
 from charrnn.training.checkpoint import read_checkpoint
 
@@ -73,8 +73,8 @@ def take(data: bytes, place: Path) -> bool:
         model = read_model(place)
         taken = True
         if model.settings.num_parameters <= MAX_WORK:
-            engine = NumpyEngine(model.settings, model.weights)
-            list(generate(engine, model.vocab, length=3, sampling=SamplingSettings(), seed=0))
+            network = NumpyNetwork(model.settings, model.weights)
+            list(generate(network, model.vocab, GenerationSettings(length=3)))
     except CharRNNError as error:
         _check(error)
     try:
