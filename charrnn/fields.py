@@ -13,7 +13,6 @@ Traceback (most recent call last):
 charrnn.errors.SettingsError: aperture is 0; it must be a number above 0 and at most 64
 """
 
-import difflib
 import math
 import re
 import types
@@ -260,6 +259,8 @@ def did_you_mean(value: object, names: Iterable[str]) -> str:
     >>> did_you_mean("lstn", ["rnn", "lstm", "gru"])
     '; did you mean lstm?'
     """
+    import difflib
+
     close = difflib.get_close_matches(value, list(names), n=1) if isinstance(value, str) else []
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +67,8 @@ def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
         InputError: the file cannot be read, or is not TOML.
         SettingsError: a name is unknown, or a value is out of range.
     """
+    import tomllib
+
     try:
         values = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin files with a mark
     except OSError as error:
