@@ -253,6 +253,29 @@ class Settings:
         return cls(**{name: known[name].from_plain(value) for name, value in stored.items()})
 
 
+def values_by_name(values: Mapping[str, Any], *groups: type[Settings]) -> dict[str, Any]:
+    """Values that a file or a program gives by name, each made that of its setting and checked.
+
+    Args:
+        values: by name; names may be written with dashes too.
+        groups: whose settings they may be, internal ones left out.
+
+    Raises:
+        SettingsError: a name is unknown or given twice, or a value is out of range.
+    """
+    known = {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise SettingsError(f"there is no setting {_quoted(key)}{did_you_mean(name, known)}")
+        if name in given:
+            raise SettingsError(f"{name} is given twice")
+        given[name] = known[name].from_plain(value)
+        known[name].check(given[name])
+    return given
+
+
 def did_you_mean(value: object, names: Iterable[str]) -> str:
     """A hint at the name that a user may have meant, to end a message with; "" where none is close.
 

@@ -18,9 +18,9 @@ from command import invoke
 from typer.main import get_command
 
 from charrnn.cli.app import app
-from charrnn.cli.options import read_config
 from charrnn.cli.train import GROUPS
 from charrnn.errors import ExitCode
+from charrnn.storage.config import read_config
 from charrnn.text.catalog import CATALOG, Entry
 
 ROOT = Path(__file__).parents[1]

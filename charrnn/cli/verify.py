@@ -153,7 +153,7 @@ def _of_history(path: Path) -> str:
 
 
 def _of_config(path: Path) -> str:
-    from charrnn.cli.options import read_config
     from charrnn.cli.train import GROUPS
+    from charrnn.storage.config import read_config
 
     return f"{len(read_config(path, *GROUPS))} settings"

@@ -3,7 +3,7 @@
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
@@ -127,6 +127,31 @@ def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None) -> It
         yield report
     finally:
         report.close()
+
+
+def follow(events: Iterable[event.Event], *watchers: Callable[[event.Event], object]) -> event.Finished:
+    """Hands each event of a run to all who watch, in order; gives the last one.
+
+    Args:
+        events: of ``Run.events``.
+        watchers: called with each event.
+    """
+    finished: event.Finished | None = None
+    for happened in events:
+        for watch in watchers:
+            watch(happened)
+        if isinstance(happened, event.Finished):
+            finished = happened
+    if finished is None:
+        raise RuntimeError("the run yielded no end")
+    return finished
+
+
+def short_sample(evaluated: event.Evaluated) -> str:
+    """A few lines by the model as it is now, always from the same seed so that progress shows."""
+    from charrnn.inference.language_model import LanguageModel
+
+    return LanguageModel(evaluated.model, num_threads=1).sample(length=160, temperature=0.8, seed=0)[0]
 
 
 def plan_line(plan: event.Planned) -> str:
