@@ -1,7 +1,9 @@
 """Units of a language model's score: nats, bits, perplexity, and the sums they come from."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 def bits(nats: float) -> float:
@@ -53,6 +55,23 @@ class Score:
     num_chars: int
     num_bytes: int
     num_unknown: int = 0
+
+    @classmethod
+    def from_sums(cls, values: Mapping[str, Any]) -> "Score":
+        """A score from its sums and counts by name, as ``dataclasses.asdict`` gives them.
+
+        Raises:
+            ValueError: one is no count, or no finite sum.
+            TypeError: one is missing, or there are others.
+        """
+        for name, value in values.items():
+            if name.startswith("num_"):
+                is_right = type(value) is int and 0 <= value < 1 << 62
+            else:
+                is_right = type(value) in (int, float) and 0 <= value < math.inf
+            if not is_right:
+                raise ValueError(f"{name} is {value!r}")
+        return cls(**values)
 
     def __add__(self, other: "Score") -> "Score":
         return Score(

@@ -58,9 +58,7 @@ def _is_missing(path: Path) -> bool:
 
 def _check_file(path: Path) -> _Row:
     """The row of one file, read as what its name in a run says; by any other name it is a model."""
-    from charrnn.storage.metrics import METRICS_NAME
-    from charrnn.storage.run_directory import CONFIG_NAME
-    from charrnn.storage.training_file import TRAINING_NAME
+    from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, TRAINING_NAME
     from charrnn.training.checkpoint import read_checkpoint
 
     described: dict[str, Callable[[], str]] = {
@@ -73,10 +71,8 @@ def _check_file(path: Path) -> _Row:
 
 
 def _check_run(run: Path) -> list[_Row]:
-    from charrnn.storage.metrics import METRICS_NAME
-    from charrnn.storage.model_file import MODEL_NAME
-    from charrnn.storage.run_directory import CONFIG_NAME, is_in_use
-    from charrnn.storage.training_file import TRAINING_NAME
+    from charrnn.storage.run_directory import is_in_use
+    from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, MODEL_NAME, TRAINING_NAME
 
     model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
     history_path, config_path = run / METRICS_NAME, run / CONFIG_NAME

@@ -19,10 +19,11 @@ import torch
 
 from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
 from charrnn.models.network import CharRNN
-from charrnn.storage.metrics import METRICS_NAME, MetricsLog
+from charrnn.storage.metrics import MetricsLog
 from charrnn.storage.model_file import ModelFile, read_model
+from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
-from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, write_checkpoint
+from charrnn.training.checkpoint import Checkpoint, write_checkpoint
 from charrnn.training.device import Placement, check_memory
 from charrnn.training.evaluation import evaluate
 from charrnn.training.keeper import Keeper, with_score

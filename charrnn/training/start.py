@@ -190,7 +190,8 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
     """The run's directory, made and locked by the process that writes."""
     from charrnn.files import remove_stale
     from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
-    from charrnn.storage.training_file import TRAINING_NAME, require_training
+    from charrnn.storage.run_files import TRAINING_NAME
+    from charrnn.storage.training_file import require_training
 
     resume = given.get("resume")
     output = OutputSettings(**OutputSettings.part_of(given))
@@ -215,7 +216,8 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
 def _read_start(given: Mapping[str, Any], directory: Path) -> "tuple[Checkpoint | None, ModelFile | None]":
     """The state to go on from, or the model to start from, where either was asked for."""
     if "resume" in given:
-        from charrnn.training.checkpoint import TRAINING_NAME, read_checkpoint
+        from charrnn.storage.run_files import TRAINING_NAME
+        from charrnn.training.checkpoint import read_checkpoint
 
         return read_checkpoint(directory / TRAINING_NAME), None
     if "init_from" in given:
@@ -259,7 +261,7 @@ def _prepared(
 def _write_config(directory: Path, prepared: "Prepared", given: Mapping[str, Any]) -> None:
     """Keeps the settings in effect with the run, as a file that ``--config`` takes."""
     from charrnn.files import write_atomically
-    from charrnn.storage.run_directory import CONFIG_NAME
+    from charrnn.storage.run_files import CONFIG_NAME
 
     task = prepared.task
     effective = {**task.source.to_json(), **task.training.to_json(), **task.model.to_json()}

@@ -1,7 +1,7 @@
 import pytest
 from command import invoke
 
-from charrnn.storage.model_file import MODEL_NAME
+from charrnn.storage.run_files import MODEL_NAME
 
 
 def test_a_whole_run_is_verified_file_by_file(run_of):
