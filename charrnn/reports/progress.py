@@ -1,4 +1,7 @@
-"""A run as a person sees it: one progress bar on a terminal, plain lines elsewhere; always on stderr."""
+"""A run as a person sees it: one progress bar on a terminal or in a notebook, plain lines elsewhere.
+
+All goes to stderr but the lines in a notebook, which would show them as errors.
+"""
 
 import math
 import shutil
@@ -71,8 +74,9 @@ class Bar:
     """
 
     def __init__(self, sample: SampleWriter | None) -> None:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
+        self._lines = sys.stdout if is_notebook() else sys.stderr
         self._sample = sample
         self._num_evaluated = 0
         self._held_out = ""
@@ -90,7 +94,7 @@ class Bar:
         """Moves the bar, or writes a line above it."""
         match happened:
             case event.Planned():
-                self._bar.total = happened.num_steps
+                self._bar.reset(total=happened.num_steps)
                 self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
                 self._write(plan_line(happened))
             case event.Progressed():
@@ -116,17 +120,23 @@ class Bar:
 
     def _write(self, line: str) -> None:
         with suppress(OSError):
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(line, file=self._lines)
 
 
 @contextmanager
 def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None) -> Iterator[Report]:
-    """The report that suits ``stream``: a bar on a terminal, lines elsewhere, warnings alone when ``quiet``."""
-    report: Report = Silence() if quiet else Bar(sample) if stream.isatty() else Lines()
+    """The report that suits: a bar on a terminal or in a notebook, lines elsewhere; warnings alone when ``quiet``."""
+    report: Report = Silence() if quiet else Bar(sample) if stream.isatty() or is_notebook() else Lines()
     try:
         yield report
     finally:
         report.close()
+
+
+def is_notebook() -> bool:
+    """Whether the caller's output is shown in a notebook: whether a kernel runs it."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def follow(events: Iterable[event.Event], *watchers: Callable[[event.Event], object]) -> event.Finished:

@@ -22,7 +22,7 @@ _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # a file's time may be
 State = Literal["running", "finished", "stopped", "model only", "damaged"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunSummary:
     """A run as its files describe it; what they do not tell, or what cannot be read, is None or empty.
 
@@ -61,6 +61,16 @@ class RunSummary:
     changed: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        parts = [f"{self.name!r}, {self.state}"]
+        if self.model is not None:
+            parts.append(self.model.title)
+        if self.score is not None:
+            parts.append(f"{self.score.nats_per_symbol:.4f} nats/{self.level or 'symbol'} held out")
+        if self.step is not None:
+            parts.append(f"step {self.step:,}")
+        return f"RunSummary({'; '.join(parts)})"
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; times are in UTC, in ISO 8601."""
         return {
@@ -92,7 +102,7 @@ def summarized(directory: Path) -> RunSummary:
     text = _mapping(training, "text") or _mapping(known, "corpus")
     shape = _shape(_mapping(training, "model") or _mapping(stored, "settings"))
     vocab = _mapping(training, "vocab") or _mapping(stored, "vocab")
-    best = _score(known.get("held_out")) or _score(training.get("best"))
+    best = stated_score(known.get("held_out")) or stated_score(training.get("best"))
     step = _count(training.get("step"))
     if step is None:
         step = _count(known.get("step"))
@@ -195,7 +205,8 @@ def _shape(settings: Mapping[str, Any]) -> ModelSettings | None:
         return None
 
 
-def _score(values: object) -> Score | None:
+def stated_score(values: object) -> Score | None:
+    """The score that a file states, if it is one and of something."""
     if not isinstance(values, dict):
         return None
     try:

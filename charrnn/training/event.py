@@ -1,6 +1,6 @@
 """What happens in a run, as values: the loop yields them, reports turn them into what a person sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn.storage.model_file import ModelFile
@@ -65,7 +65,7 @@ class Evaluated:
     train_nats: float
     seconds: float
     is_best: bool
-    model: ModelFile
+    model: ModelFile = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,10 @@ class OutputSettings(Settings):
         Path("checkpoints"), help="Directory that holds runs.", metavar="DIRECTORY", panel=_PANEL, short="-o"
     )
     samples: bool = setting(
-        True, help="Show a short sample now and then (on a terminal).", panel=_PANEL, changes_on_resume=True
+        True,
+        help="Show a short sample now and then (on a terminal or in a notebook).",
+        panel=_PANEL,
+        changes_on_resume=True,
     )
 
 

@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from functools import cache
 from typing import NamedTuple
 from unittest import mock
@@ -60,6 +61,7 @@ def invoke(*arguments, stdin=b"", cwd="."):
         contextlib.redirect_stderr(err),
         contextlib.chdir(cwd),
         _threads_of_torch_kept(),
+        _interrupts_kept(),
     ):
         try:
             main()
@@ -77,6 +79,15 @@ def _threads_of_torch_kept():
     yield
     if torch and torch.get_num_threads() != before:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _interrupts_kept():
+    """The command ends by Ctrl-C without a traceback; the tests do not."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
 
 
 def run(*arguments, stdin=b"", **options):
