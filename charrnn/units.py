@@ -27,7 +27,7 @@ def perplexity(nats_per_char: float) -> float:
         return math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Score:
     """How well a model predicted a text: sums that add up over texts, and the averages made of them.
 
@@ -47,6 +47,8 @@ class Score:
     ...           num_bytes=2)
     >>> s.bits_per_char, round((s + s).perplexity, 9)
     (2.0, 4.0)
+    >>> s
+    Score(1.3863 ± 0.0000 nats/char, 2.0000 bits/char, 2.0000 bits/byte, perplexity 4.000; 2 characters)
     """
 
     nats: float
@@ -81,6 +83,17 @@ class Score:
             self.num_chars + other.num_chars,
             self.num_bytes + other.num_bytes,
             self.num_unknown + other.num_unknown,
+        )
+
+    def __repr__(self) -> str:
+        if not self.num_chars:
+            return "Score(nothing predicted)"
+        error = f" ± {self.standard_error:.4f}" if math.isfinite(self.standard_error) else ""
+        unknown = f", {self.num_unknown:,} unknown left out" if self.num_unknown else ""
+        return (
+            f"Score({self.nats_per_char:.4f}{error} nats/char, {self.bits_per_char:.4f} bits/char, "
+            f"{self.bits_per_byte:.4f} bits/byte, perplexity {self.perplexity:.3f}; "
+            f"{self.num_chars:,} character{'' if self.num_chars == 1 else 's'}{unknown})"
         )
 
     @property
