@@ -17,14 +17,15 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: "str | Path", *, num_threads: int | None = None) -> "LanguageModel":
-    """The model in a model file or in a run's directory, ready to sample and score.
+    """The model of a run, or in a model file, ready to sample and score.
 
     Args:
-        path: ``model.safetensors`` or the like, or the directory of a run.
+        path: a run's name or directory, or a model file.
         num_threads: CPU threads for many streams; none: as many as there are cores.
 
     Raises:
-        InputError: there is no such file, or it is not a whole model.
+        SettingsError: the path is empty.
+        InputError: there is no such run or file, or it is not a whole model.
     """
     from charrnn.inference.language_model import load as load_model
 

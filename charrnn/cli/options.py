@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.run_argument import run_names
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Setting, Settings, did_you_mean
 
@@ -137,6 +138,8 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)
+        if setting.names_run:
+            common["autocompletion"] = run_names
     if setting.is_argument:
         return Annotated[list[str] | None, typer.Argument(**common)]
     names = [setting.option, *([setting.short] if setting.short else [])]

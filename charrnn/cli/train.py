@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.options import read_config, with_settings, write_config
+from charrnn.cli.run_argument import run_names
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.models.settings import ModelSettings
+from charrnn.storage.run_files import DEFAULT_RUNS
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.training.machine import MachineSettings
 from charrnn.training.settings import LENGTHS, TrainingSettings
@@ -39,7 +40,7 @@ class OutputSettings(Settings):
 
     Attributes:
         name: of the run; None for that of the first text.
-        out: directory that holds runs.
+        out: directory that holds runs; None for that of ``charrnn.storage.run_name.runs_directory``.
         quiet: show warnings only, and print the model's path.
         json: print the result as one JSON object.
         samples: show a short sample now and then, on a terminal.
@@ -48,8 +49,13 @@ class OutputSettings(Settings):
     name: str | None = setting(
         None, help="Name of the run.", metavar="NAME", panel=_PANEL, shown_default="the first text's name"
     )
-    out: Path = setting(
-        Path("checkpoints"), help="Directory that holds runs.", metavar="DIRECTORY", panel=_PANEL, short="-o"
+    out: Path | None = setting(
+        None,
+        help="Directory that holds runs.",
+        metavar="DIRECTORY",
+        panel=_PANEL,
+        short="-o",
+        shown_default=DEFAULT_RUNS,
     )
     quiet: bool = setting(
         False, help="Show warnings only; print the model's path.", panel=_PANEL, short="-q", changes_on_resume=True
@@ -65,20 +71,22 @@ class StartSettings(Settings):
     """Where a run begins.
 
     Attributes:
-        resume: directory of a run to go on with.
+        resume: a run to go on with, by its name or directory.
         init_from: run or model file whose weights to start from.
     """
 
     resume: Path | None = setting(
         None,
-        help="Go on with the run in this directory, exactly as if it had not stopped.",
+        help="Go on with this run, named by its name or directory, exactly as if it had not stopped.",
         metavar="RUN",
+        names_run=True,
         changes_on_resume=True,
     )
     init_from: Path | None = setting(
         None,
         help="Start from this model's weights (fine-tuning); symbols that it lacks get fresh weights.",
         metavar="RUN_OR_FILE",
+        names_run=True,
     )
 
 
@@ -90,12 +98,12 @@ _SETTINGS = {name: each for group in GROUPS for name, each in group.settings().i
 def train(
     context: typer.Context,
     config: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Take settings from a TOML file, such as the run.toml of any run; options on the command line win.",
-            metavar="FILE",
+            help="Take settings from a TOML file, or from the run.toml of a run; options on the command line win.",
+            metavar="RUN_OR_FILE",
             show_default=False,
-            readable=False,
+            autocompletion=run_names,
         ),
     ] = None,
     reset: Annotated[
@@ -120,12 +128,14 @@ def train(
       charrnn train shakespeare.txt
       charrnn train src/ include/ --minutes 15 --cell lstm --hidden-size 512
       cat *.txt | charrnn train - --name notes --level byte --epochs 3
-      charrnn train --resume checkpoints/shakespeare
-      charrnn train sonnets.txt --init-from checkpoints/shakespeare --minutes 1
-      charrnn train --config checkpoints/shakespeare/run.toml --name again --seed 1
+      charrnn train --resume shakespeare
+      charrnn train sonnets.txt --init-from shakespeare --minutes 1
+      charrnn train --config shakespeare --name again --seed 1
     """
     if config is not None:
-        stored, ousted = read_config(config, *GROUPS), _ousted(given, reset)
+        from charrnn.storage.run_name import find_config
+
+        stored, ousted = read_config(find_config(config), *GROUPS), _ousted(given, reset)
         given = {**{name: value for name, value in stored.items() if name not in ousted}, **given}
     given = _with_reset(given, reset)
     _check_given(given)
@@ -134,7 +144,10 @@ def train(
 
 def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
     """Trains by the settings that a user gave; see ``train``."""
+    from charrnn.storage.run_name import find_run
+
     output = OutputSettings(**OutputSettings.part_of(given))
+    given = {**given, **{name: find_run(given[name]) for name in StartSettings.settings() if name in given}}
     with _processes(given) as world, _run_directory(given, world) as directory:
         is_first = world is None or world.is_first
         # What may be refused is read before torch is loaded, which takes seconds.
@@ -167,8 +180,9 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
         _conclude(finished, directory, prepared, output)
     if finished.reason == "stopped" and request.exit_code is not None:
         from charrnn.reports.terminal import say
+        from charrnn.storage.run_name import name_to_type
 
-        say(f"stopped at step {finished.step}; go on with: charrnn train --resume {shlex.quote(str(directory))}")
+        say(f"stopped at step {finished.step}; go on with: charrnn train --resume {name_to_type(directory)}")
         raise typer.Exit(request.exit_code)
 
 
@@ -239,6 +253,7 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
     from charrnn.files import remove_stale
     from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
     from charrnn.storage.run_files import TRAINING_NAME
+    from charrnn.storage.run_name import runs_directory
     from charrnn.storage.training_file import require_training
 
     resume = given.get("resume")
@@ -252,7 +267,7 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
         held: Any = RunLock(resume)
     else:
         name = name_of_text(given["texts"][0]) if output.name is None else output.name
-        held = new_run(output.out, name, is_chosen=output.name is not None)
+        held = new_run(output.out or runs_directory(), name, is_chosen=output.name is not None)
     with held as found, nullcontext():
         directory = resume if resume is not None else found
         remove_stale(directory)

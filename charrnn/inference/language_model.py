@@ -14,13 +14,14 @@ from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
 from charrnn.inference.settings import GenerationSettings
 from charrnn.models.open import open_network
 from charrnn.storage.model_file import ModelFile, read_model
+from charrnn.storage.run_name import find_run
 from charrnn.units import Score
 
 
 class LanguageModel:
     """A model with its vocabulary: p(next character | all before), to draw from and to score with.
 
-        model = charrnn.load("checkpoints/shakespeare")
+        model = charrnn.load("shakespeare")
         print(model.sample("KING", length=300, seed=1)[0])
         print(model.score("To be, or not to be").bits_per_char)
 
@@ -117,16 +118,17 @@ def new_seed() -> int:
 
 
 def load(path: str | Path, *, num_threads: int | None = None) -> LanguageModel:
-    """The model in a model file or in a run's directory.
+    """The model of a run, or in a model file.
 
     Args:
-        path: ``model.safetensors`` or the like, or the directory of a run.
+        path: a run's name or directory, or a model file.
         num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
 
     Raises:
-        InputError: there is no such file, or it is not a whole model.
+        SettingsError: the path is empty.
+        InputError: there is no such run or file, or it is not a whole model.
     """
-    return LanguageModel(read_model(path), num_threads=num_threads)
+    return LanguageModel(read_model(find_run(path)), num_threads=num_threads)
 
 
 def _with_seed(settings: Mapping[str, Any]) -> GenerationSettings:
