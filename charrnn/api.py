@@ -41,8 +41,8 @@ def train(
         print(model.sample("KING", length=300)[0])
 
     Everything that is left out is chosen to suit the text, the time and the machine. The run is kept in
-    ``checkpoints/<name>``. Ctrl-C, or the stop button of a notebook, saves the run and gives the model so far;
-    ``charrnn.train(resume="checkpoints/<name>")`` goes on.
+    ``checkpoints/shakespeare``. Ctrl-C, or the stop button of a notebook, saves the run and gives the model so far;
+    ``charrnn.train(resume="shakespeare")`` goes on.
 
     >>> import charrnn
     >>> losses = []
@@ -55,7 +55,7 @@ def train(
 
     Args:
         texts: paths of text files or directories, or "-" for standard input, read one after the other.
-        config: a TOML file of settings, such as the run.toml of a run; the settings given here win over it.
+        config: a run whose settings to take, or a TOML file of settings; those given here win over it.
         progress: show a bar in a notebook or on a terminal, and lines elsewhere; False shows warnings alone.
         on_event: called with each event of the run as it happens, for plots of one's own; see ``charrnn.event``.
         settings: any setting of ``charrnn train`` by name; None leaves it out. They are listed below.
@@ -68,7 +68,7 @@ def train(
     try:
         given = _given(texts, settings)
         if config is not None:
-            given = with_config(given, Path(config), *GROUPS)
+            given = with_config(given, config, *GROUPS)
         return _trained(given, progress=progress, on_event=on_event)
     except CharRNNError as error:
         error.args = (_named_as_settings(str(error)),)
@@ -76,19 +76,20 @@ def train(
 
 
 def load(path: str | Path, *, num_threads: int | None = None) -> "LanguageModel":
-    """The model in a model file or in a run's directory, ready to sample and score.
+    """The model of a run, or in a model file, ready to sample and score.
 
     >>> import charrnn
-    >>> model = charrnn.load("checkpoints/text")
+    >>> model = charrnn.load("text")
     >>> model.sample("that is", length=13, temperature=0.5)
     [' the question']
 
     Args:
-        path: ``model.safetensors`` or the like, or the directory of a run.
+        path: a run's name or directory, or a model file.
         num_threads: CPU threads for many streams; none: as many as there are cores.
 
     Raises:
-        InputError: there is no such file, or it is not a whole model.
+        SettingsError: the path is empty.
+        InputError: there is no such run or file, or it is not a whole model.
     """
     from charrnn.inference.language_model import load as load_model
 
@@ -207,10 +208,12 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def _end_line(finished: "Finished", started: Start) -> str:
+    from charrnn.storage.run_name import name_to_type
+
     level, best = started.prepared.task.vocab.level, finished.best.nats_per_symbol
     line = f"best:  {best:.4f} nats/{level} held out, at step {finished.best_step:,} of {finished.step:,}"
     if finished.reason == "stopped":
-        line += f"; stopped: charrnn.train(resume={str(started.directory)!r}) goes on"
+        line += f"; stopped: charrnn.train(resume={name_to_type(started.directory, quote=repr)}) goes on"
     return line
 
 

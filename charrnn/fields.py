@@ -49,6 +49,7 @@ class Setting:
         short: an option of one letter, such as "-n"; "" for none.
         metavar: what stands for the value in the help; "" for a word made of its type.
         shown_default: what the help says of the default, where the field's own value would say less.
+        names_run: whether its value names a run, which the shell can complete.
         changes_on_resume: whether a run that goes on may be given another value.
         is_argument: whether the command line takes it by position, not by an option's name.
         is_internal: whether it has no option, because it follows from other things.
@@ -70,6 +71,7 @@ class Setting:
     short: str = ""
     metavar: str = ""
     shown_default: str | None = None
+    names_run: bool = False
     changes_on_resume: bool = False
     is_argument: bool = False
     is_internal: bool = False
@@ -137,7 +139,7 @@ class Setting:
             except ValueError:  # not a number, or one of too many digits
                 value = None
         elif self.kind is Path:
-            value = Path(text)
+            value = Path(text) if text else None
         if not self._takes(value):
             hint = did_you_mean(text, self.choices)
             if self.kind in (int, float) and "," in text:
@@ -155,7 +157,7 @@ class Setting:
             return float(value)
         if self.is_many and isinstance(value, list):
             return tuple(value)
-        if self.kind is Path and isinstance(value, str):
+        if self.kind is Path and isinstance(value, str) and value:
             return Path(value)
         return value
 
@@ -279,13 +281,16 @@ def values_by_name(values: Mapping[str, Any], *groups: type[Settings]) -> dict[s
 def did_you_mean(value: object, names: Iterable[str]) -> str:
     """A hint at the name that a user may have meant, to end a message with; "" where none is close.
 
-    >>> did_you_mean("lstn", ["rnn", "lstm", "gru"])
+    Capitals count as small letters.
+
+    >>> did_you_mean("LSTN", ["rnn", "lstm", "gru"])
     '; did you mean lstm?'
     """
     import difflib
 
-    close = difflib.get_close_matches(value, list(names), n=1) if isinstance(value, str) else []
-    return f"; did you mean {close[0]}?" if close else ""
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(value.casefold(), folded, n=1) if isinstance(value, str) else []
+    return f"; did you mean {folded[close[0]]}?" if close else ""
 
 
 def _declared(cls: type[Settings]) -> dict[str, Setting]:

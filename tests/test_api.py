@@ -105,7 +105,7 @@ def test_a_file_of_settings_repeats_a_run_and_what_is_given_wins(train, here):
     config = first.path.with_name("run.toml")
     again = charrnn.train(config=str(config), name="again", progress=False)
     assert again.path.read_bytes() == first.path.read_bytes()
-    other = charrnn.train(config=config, epochs=0.1, progress=False)
+    other = charrnn.train(config="again", epochs=0.1, progress=False)
     assert (other.facts["training"]["epochs"], other.facts["training"]["steps"]) == (0.1, None)
 
 
@@ -245,8 +245,8 @@ def test_ctrl_c_saves_the_run_and_gives_the_model_so_far(train, capsys):
     assert signal.getsignal(signal.SIGINT) is handler
     assert press.events[-1].reason == "stopped"
     assert model.facts["step"] == 4
-    assert "charrnn.train(resume='checkpoints/stopped') goes on" in capsys.readouterr().err
-    again = charrnn.train(resume="checkpoints/stopped", progress=False)
+    assert "charrnn.train(resume='stopped') goes on" in capsys.readouterr().err
+    again = charrnn.train(resume="stopped", progress=False)
     assert again.facts["step"] == 8
     assert files_of(Path("checkpoints/stopped")) == files_of(whole.path.parent)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.run_argument import run_names
 from charrnn.fields import Setting, Settings
 
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
@@ -91,6 +92,8 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)
+        if setting.names_run:
+            common["autocompletion"] = run_names
     if setting.is_argument:
         return Annotated[list[str] | None, typer.Argument(**common)]
     names = [setting.option, *([setting.short] if setting.short else [])]

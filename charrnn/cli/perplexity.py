@@ -1,31 +1,27 @@
 """``charrnn perplexity``: how well a model predicts texts, in nats, bits and as a perplexity."""
 
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli.options import with_settings
+from charrnn.cli.run_argument import RunOrFile, chosen_run
+from charrnn.errors import SettingsError
 from charrnn.inference.settings import ScoringSettings
 
 
 @with_settings(ScoringSettings)
 def perplexity(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
-        ),
-    ],
+    model: RunOrFile = None,
     texts: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="TEXT",
             help="Text files, each scored from its own start; - is standard input.",
             show_default=False,
         ),
-    ],
+    ] = None,
     **given: Any,  # noqa: ANN401 - settings of every type
 ) -> None:
     """Score texts with a model.
@@ -35,13 +31,16 @@ def perplexity(
 
     \b
     Examples:
-      charrnn perplexity checkpoints/shakespeare held-out.txt
+      charrnn perplexity shakespeare held-out.txt
       charrnn perplexity model.safetensors part-1.txt part-2.txt --json
-      charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
-      charrnn perplexity checkpoints/shakespeare held-out.txt --dynamic --fit-temperature other.txt
-      cat candidates.txt | charrnn perplexity checkpoints/shakespeare - --by-line
+      charrnn perplexity shakespeare held-out.txt --windowed 256
+      charrnn perplexity shakespeare held-out.txt --dynamic --fit-temperature other.txt
+      cat candidates.txt | charrnn perplexity shakespeare - --by-line
     """
     settings = ScoringSettings(**given)
+    run = chosen_run(model)
+    if not texts:
+        raise SettingsError("name at least one TEXT to score: a text file, or - for standard input")
     if settings.threads is not None:
         # Read once, when torch and numpy's product library are loaded: the kernels alone are told otherwise.
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
@@ -52,7 +51,7 @@ def perplexity(
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
     from charrnn.storage.model_file import read_model
 
-    file = read_model(model)
+    file = read_model(run)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     scored = score_texts(file, texts, settings)
@@ -61,7 +60,7 @@ def perplexity(
     if settings.json:
         import json
 
-        result = {"model": str(model), **scores_to_json(scored)}
+        result = {"model": str(run), **scores_to_json(scored)}
         write_result(json.dumps(result, ensure_ascii=is_terminal(), allow_nan=False) + "\n")
     else:
         write_scores(scored)

@@ -3,12 +3,10 @@
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.options import with_settings
+from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.inference.settings import GenerationSettings
@@ -60,12 +58,7 @@ class WritingSettings(Settings):
 
 @with_settings(GenerationSettings, WritingSettings)
 def sample(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
-        ),
-    ],
+    model: RunOrFile = None,
     **given: Any,  # noqa: ANN401 - settings of every type
 ) -> None:
     """Write new text with a model.
@@ -74,10 +67,10 @@ def sample(
 
     \b
     Examples:
-      charrnn sample checkpoints/shakespeare
-      charrnn sample checkpoints/shakespeare --prompt "KING RICHARD:" --length 300 --temperature 0.7
+      charrnn sample shakespeare
+      charrnn sample shakespeare --prompt "KING RICHARD:" --length 300 --temperature 0.7
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
-      head -c 200 play.txt | charrnn sample checkpoints/shakespeare --prompt -
+      head -c 200 play.txt | charrnn sample shakespeare --prompt -
     """
     writing = WritingSettings(**WritingSettings.part_of(given))
     num_samples = given.get("num_samples", 1)
@@ -94,7 +87,7 @@ def sample(
     if settings.stop is not None:
         _typed(settings.stop, option="--stop")
     prompt = _typed(writing.prompt, option="--prompt") if writing.prompt != "-" else _read_prompt()
-    language_model = load(model, num_threads=writing.threads)
+    language_model = load(chosen_run(model), num_threads=writing.threads)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     unknown = [char for char in settings.stop or "" if char not in language_model.vocab]

@@ -1,16 +1,15 @@
 """``charrnn train``: learn a model from text."""
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.options import with_settings
+from charrnn.cli.run_argument import run_names
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.training import start
@@ -43,12 +42,12 @@ GROUPS = (*start.GROUPS, ResultSettings)
 def train(
     context: typer.Context,
     config: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Take settings from a TOML file, such as the run.toml of any run; options on the command line win.",
-            metavar="FILE",
+            help="Take settings from a TOML file, or from the run.toml of a run; options on the command line win.",
+            metavar="RUN_OR_FILE",
             show_default=False,
-            readable=False,
+            autocompletion=run_names,
         ),
     ] = None,
     reset: Annotated[
@@ -73,9 +72,9 @@ def train(
       charrnn train shakespeare.txt
       charrnn train src/ include/ --minutes 15 --cell lstm --hidden-size 512
       cat *.txt | charrnn train - --name notes --level byte --epochs 3
-      charrnn train --resume checkpoints/shakespeare
-      charrnn train sonnets.txt --init-from checkpoints/shakespeare --minutes 1
-      charrnn train --config checkpoints/shakespeare/run.toml --name again --seed 1
+      charrnn train --resume shakespeare
+      charrnn train sonnets.txt --init-from shakespeare --minutes 1
+      charrnn train --config shakespeare --name again --seed 1
     """
     given = _with_reset(given, reset)
     if config is not None:
@@ -100,13 +99,14 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
         _conclude(finished, started, result)
     if finished.reason == "stopped" and request.exit_code is not None:
         from charrnn.reports.terminal import say
+        from charrnn.storage.run_name import name_to_type
 
-        run = shlex.quote(str(started.directory))
+        run = name_to_type(started.directory)
         say(f"stopped at step {finished.step}; go on with: charrnn train --resume {run}")
         raise typer.Exit(request.exit_code)
 
 
-def _with_config(given: Mapping[str, Any], config: Path) -> dict[str, Any]:
+def _with_config(given: Mapping[str, Any], config: str) -> dict[str, Any]:
     """The settings of a file, but for those that do not go with the command line's, which win."""
     found = start.with_config(given, config, *GROUPS)
     for name, other in (("quiet", "samples"), ("samples", "quiet")):

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.errors import CharRNNError, ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -16,14 +17,9 @@ _Row = list[str]
 
 
 def verify(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or one of its files.", show_default=False, readable=False
-        ),
-    ],
+    run: RunOrFile = None,
 ) -> None:
-    """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
+    """Read every byte of a run's files, or of one file; say whether each is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
     is finite, and model and training state are of one run. An incomplete last line of the history is not damage: the
@@ -31,22 +27,17 @@ def verify(
 
     \b
     Examples:
-      charrnn verify checkpoints/shakespeare
+      charrnn verify shakespeare
       charrnn verify model.safetensors
     """
     from charrnn.reports.terminal import write_table
+    from charrnn.storage.run_directory import is_directory
 
-    rows = _check_run(run) if _is_directory(run) else [_check_file(run)]
+    path = chosen_run(run)
+    rows = _check_run(path) if is_directory(path) else [_check_file(path)]
     write_table(["", "", ""], rows, align="lll")
     if any(row[1] != "whole" for row in rows):
         raise typer.Exit(ExitCode.INPUT)
-
-
-def _is_directory(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _is_missing(path: Path) -> bool:

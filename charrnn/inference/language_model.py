@@ -15,6 +15,7 @@ from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
 from charrnn.inference.settings import GenerationSettings
 from charrnn.models.open import open_network
 from charrnn.storage.model_file import ModelFile, model_path, read_model
+from charrnn.storage.run_name import find_run
 from charrnn.storage.run_summary import stated_score
 from charrnn.units import Score
 
@@ -23,7 +24,7 @@ class LanguageModel:
     """A model with its vocabulary: p(next character | all before), to draw from and to score with.
 
     >>> import charrnn
-    >>> model = charrnn.load("checkpoints/text")
+    >>> model = charrnn.load("text")
     >>> print(model)  # doctest: +ELLIPSIS
     LSTM 1x32, one-hot input: 6,767 weights, 15 characters
     learned from 'text.txt'; 0... nats/char on held-out text
@@ -81,7 +82,7 @@ class LanguageModel:
         """New texts that continue the prompt, which they do not repeat.
 
         >>> import charrnn
-        >>> texts = charrnn.load("checkpoints/text").sample("that is", length=13, num_samples=2, temperature=0.5)
+        >>> texts = charrnn.load("text").sample("that is", length=13, num_samples=2, temperature=0.5)
         >>> texts
         [' the question', ' the question']
 
@@ -104,7 +105,7 @@ class LanguageModel:
         """One new text piece by piece, as it is made; arguments as in ``sample``, but for num_samples, which is 1.
 
         >>> import charrnn
-        >>> pieces = charrnn.load("checkpoints/text").stream("that is", length=13, temperature=0)
+        >>> pieces = charrnn.load("text").stream("that is", length=13, temperature=0)
         >>> "".join(pieces)
         ' the question'
         """
@@ -118,7 +119,7 @@ class LanguageModel:
         """How well the model predicts a text: its first symbol is given, every other one predicted.
 
         >>> import charrnn
-        >>> score = charrnn.load("checkpoints/text").score("to be or not to be")
+        >>> score = charrnn.load("text").score("to be or not to be")
         >>> score.num_predictions, score.perplexity < 3
         (17, True)
 
@@ -146,7 +147,7 @@ class LanguageModel:
         Texts of which nothing is predicted come last.
 
         >>> import charrnn
-        >>> charrnn.load("checkpoints/text").rank(["not to be or to", "to be or not to"])
+        >>> charrnn.load("text").rank(["not to be or to", "to be or not to"])
         ['to be or not to', 'not to be or to']
         """
         scores = self.score_lines(texts)
@@ -157,7 +158,7 @@ class LanguageModel:
         """-ln p of each character but the first (num_chars - 1,), in nats; several bytes give their sum.
 
         >>> import charrnn
-        >>> charrnn.load("checkpoints/text").surprisals("to be or not to be").shape
+        >>> charrnn.load("text").surprisals("to be or not to be").shape
         (17,)
         """
         ids = self.vocab.encode(text)
@@ -175,16 +176,18 @@ def new_seed() -> int:
 
 
 def load(path: str | Path, *, num_threads: int | None = None) -> LanguageModel:
-    """The model in a model file or in a run's directory.
+    """The model of a run, or in a model file.
 
     Args:
-        path: ``model.safetensors`` or the like, or the directory of a run.
+        path: a run's name or directory, or a model file.
         num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
 
     Raises:
-        InputError: there is no such file, or it is not a whole model.
+        SettingsError: the path is empty.
+        InputError: there is no such run or file, or it is not a whole model.
     """
-    return LanguageModel(read_model(path), num_threads=num_threads, path=model_path(Path(path)))
+    file = model_path(find_run(path))
+    return LanguageModel(read_model(file), num_threads=num_threads, path=file)
 
 
 def _with_seed(settings: Mapping[str, Any]) -> GenerationSettings:

@@ -1,10 +1,10 @@
 """The end of a run in a few lines: how good, where it is, what to type next."""
 
-import shlex
 from pathlib import Path
 
 from charrnn.models.settings import ModelSettings
 from charrnn.reports.progress import clock
+from charrnn.storage.run_name import name_to_type
 from charrnn.training.event import Finished
 from charrnn.units import bits, perplexity
 
@@ -21,7 +21,7 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
     best = finished.best
     nats = best.nats_per_symbol
     error = best.standard_error * best.num_chars / best.num_predictions
-    run = shlex.quote(str(directory))
+    run = name_to_type(directory)
     ends = {
         "end": "to the end of its plan",
         "patience": "until the held-out loss no longer fell",

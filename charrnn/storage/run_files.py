@@ -1,4 +1,7 @@
-"""The names of a run's files, in its directory."""
+"""Where runs are, and the names of a run's files in its directory."""
+
+DEFAULT_RUNS = "checkpoints"
+"""The directory that holds runs, where none is named."""
 
 MODEL_NAME = "model.safetensors"
 """The best model so far."""
@@ -11,6 +14,9 @@ METRICS_NAME = "metrics.jsonl"
 
 CONFIG_NAME = "run.toml"
 """The settings in effect."""
+
+RUN_FILES = (MODEL_NAME, TRAINING_NAME, METRICS_NAME, CONFIG_NAME)
+"""All of these."""
 
 LOCK_NAME = ".lock"
 """Locked while a process trains."""

@@ -13,7 +13,7 @@ from charrnn.storage.container import read_facts
 from charrnn.storage.metrics import last_seconds
 from charrnn.storage.run_directory import is_in_use
 from charrnn.storage.run_files import METRICS_NAME, MODEL_NAME, TRAINING_NAME
-from charrnn.storage.run_name import run_directories
+from charrnn.storage.run_name import changed, run_directories
 from charrnn.storage.upgrade import upgraded_model, upgraded_training
 from charrnn.units import Score
 
@@ -125,7 +125,7 @@ def summarized(directory: Path) -> RunSummary:
         num_steps=_count(training.get("num_steps")),
         best_step=_count(known.get("step")),
         seconds=seconds,
-        changed=_changed(directory),
+        changed=changed(directory),
         settings=_settings(training, stored),
     )
 
@@ -139,7 +139,7 @@ def all_runs(runs: Path | None = None) -> list[RunSummary]:
     Raises:
         InputError: it is there, but cannot be looked into.
     """
-    return sorted(map(summarized, run_directories(runs)), key=lambda run: (run.changed, run.name))
+    return [summarized(directory) for directory in run_directories(runs)]
 
 
 def _facts(path: Path, kind: str, errors: list[str]) -> dict[str, Any]:
@@ -214,15 +214,3 @@ def stated_score(values: object) -> Score | None:
     except (TypeError, ValueError):
         return None
     return score if score.num_predictions else None
-
-
-def _changed(directory: Path) -> float:
-    """When one of the run's files last changed; the directory itself also changes with every look into it."""
-    times = []
-    for name in (MODEL_NAME, TRAINING_NAME, METRICS_NAME):
-        with suppress(OSError):
-            times.append((directory / name).stat().st_mtime)
-    if not times:
-        with suppress(OSError):
-            times.append(directory.stat().st_mtime)
-    return max(times, default=0.0)

@@ -14,6 +14,7 @@ from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.config import read_config, write_config
+from charrnn.storage.run_files import DEFAULT_RUNS
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.training.machine import MachineSettings
 from charrnn.training.settings import LENGTHS, TrainingSettings
@@ -34,20 +35,22 @@ class StartSettings(Settings):
     """Where a run begins.
 
     Attributes:
-        resume: directory of a run to go on with.
+        resume: a run to go on with, by its name or directory.
         init_from: run or model file whose weights to start from.
     """
 
     resume: Path | None = setting(
         None,
-        help="Go on with the run in this directory, exactly as if it had not stopped.",
+        help="Go on with this run, named by its name or directory, exactly as if it had not stopped.",
         metavar="RUN",
+        names_run=True,
         changes_on_resume=True,
     )
     init_from: Path | None = setting(
         None,
         help="Start from this model's weights (fine-tuning); symbols that it lacks get fresh weights.",
         metavar="RUN_OR_FILE",
+        names_run=True,
     )
 
 
@@ -57,15 +60,20 @@ class OutputSettings(Settings):
 
     Attributes:
         name: of the run; None for that of the first text.
-        out: directory that holds runs.
+        out: directory that holds runs; None for that of ``charrnn.storage.run_name.runs_directory``.
         samples: show a short sample now and then, on a terminal or in a notebook.
     """
 
     name: str | None = setting(
         None, help="Name of the run.", metavar="NAME", panel=_PANEL, shown_default="the first text's name"
     )
-    out: Path = setting(
-        Path("checkpoints"), help="Directory that holds runs.", metavar="DIRECTORY", panel=_PANEL, short="-o"
+    out: Path | None = setting(
+        None,
+        help="Directory that holds runs.",
+        metavar="DIRECTORY",
+        panel=_PANEL,
+        short="-o",
+        shown_default=DEFAULT_RUNS,
     )
     samples: bool = setting(
         True,
@@ -79,18 +87,20 @@ GROUPS = (TextSettings, StartSettings, TrainingSettings, ModelSettings, MachineS
 _SETTINGS = {name: each for group in GROUPS for name, each in group.settings().items()}
 
 
-def with_config(given: Mapping[str, Any], config: Path, *groups: type[Settings]) -> dict[str, Any]:
+def with_config(given: Mapping[str, Any], config: str | Path, *groups: type[Settings]) -> dict[str, Any]:
     """The settings of a file and those given; where both say one thing, whichever way, the latter win.
 
     Args:
         given: by name.
-        config: a TOML file, such as the run.toml of a run.
+        config: a run, whose run.toml is read, or a TOML file.
         groups: whose settings the file may hold.
 
     Raises:
         InputError: the file cannot be read, or is not TOML.
         SettingsError: it has an unknown name, or a value that is out of range.
     """
+    from charrnn.storage.run_name import find_config
+
     ousted = set()
     for together in (LENGTHS, ("val", "val_fraction")):  # each group says one thing, whichever way
         if any(name in given for name in together):
@@ -100,7 +110,7 @@ def with_config(given: Mapping[str, Any], config: Path, *groups: type[Settings])
             ousted.add(other)
     if "embedding_size" in given:
         ousted.add("input")
-    stored = {name: value for name, value in read_config(config, *groups).items() if name not in ousted}
+    stored = {name: value for name, value in read_config(find_config(config), *groups).items() if name not in ousted}
     return {**stored, **given}
 
 
@@ -135,7 +145,10 @@ def start_run(given: Mapping[str, Any]) -> Iterator[Start]:
     Raises:
         CharRNNError: a setting, a text, a model, the directory or the device is not as it must be.
     """
+    from charrnn.storage.run_name import find_run
+
     _check(given)
+    given = {**given, **{name: find_run(given[name]) for name in StartSettings.settings() if name in given}}
     with _processes(given) as shared, _run_directory(given, shared) as directory:
         checkpoint, source = _read_start(given, directory)
 
@@ -194,6 +207,7 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
     from charrnn.files import remove_stale
     from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
     from charrnn.storage.run_files import TRAINING_NAME
+    from charrnn.storage.run_name import runs_directory
     from charrnn.storage.training_file import require_training
 
     resume = given.get("resume")
@@ -207,7 +221,7 @@ def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[
         held: Any = RunLock(resume)
     else:
         name = name_of_text(given["texts"][0]) if output.name is None else output.name
-        held = new_run(output.out, name, is_chosen=output.name is not None)
+        held = new_run(output.out or runs_directory(), name, is_chosen=output.name is not None)
     with held as found:
         directory = resume if resume is not None else found
         remove_stale(directory)

@@ -119,7 +119,7 @@ def test_all_runs_are_listed_the_latest_last_and_nothing_else(tmp_path, monkeypa
     (runs / "README.md").touch()
     (runs / "dangling").symlink_to(runs / "nowhere")
     assert [run.name for run in all_runs()] == ["c", "a", "b"]
-    assert [path.name for path in run_directories()] == ["a", "b", "c"]
+    assert [path.name for path in run_directories()] == ["c", "a", "b"]
 
 
 def test_a_run_that_has_just_begun_is_listed(tmp_path):
