@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.errors import CharRNNError, ExitCode, InputError
+from charrnn.fields import on_command_line
 
 if TYPE_CHECKING:
     from charrnn.storage.model_file import ModelFile
@@ -124,7 +125,7 @@ def _checked(path: Path, check: Callable[[], str], *, missing: str = "") -> _Row
     try:
         return [str(path), "whole", check()]
     except CharRNNError as error:
-        return [str(path), "NOT WHOLE", str(error)]
+        return [str(path), "NOT WHOLE", on_command_line(str(error))]
 
 
 def _model(path: Path) -> "ModelFile":
