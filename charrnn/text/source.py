@@ -172,7 +172,7 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
 def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:
     if is_run(directory):
         raise InputError(
-            f"{str(directory)!r} is a run of charrnn, not a text; name a text (charrnn train --resume goes on with a run)"
+            f"{str(directory)!r} is a run, not a text; name a text (charrnn train --resume goes on with a run)"
         )
     kept, passed_over, runs, links = [], [], [], []
     for folder, folders, names in os.walk(directory, onerror=_refuse_folder):
