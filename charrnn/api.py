@@ -5,7 +5,6 @@ They go the ways of the commands; see ``charrnn.training.start`` for the setting
 
 import inspect
 import os
-import re
 import signal
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from charrnn.errors import CharRNNError, SettingsError
+from charrnn.errors import SettingsError
 from charrnn.fields import Setting, did_you_mean, values_by_name
 from charrnn.training.start import GROUPS, OutputSettings, Start, start_run, with_config
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from charrnn.training.event import Event, Finished
 
 _SETTINGS = {n: each for group in GROUPS for n, each in group.settings().items() if not each.is_internal}
-_OPTION = re.compile(rf"(?<![\w-])--({'|'.join(each.option[2:] for each in _SETTINGS.values())})(?![\w-])")
 
 
 def train(
@@ -65,14 +63,10 @@ def train(
         InputError: a text or a model cannot be read.
         CharRNNError: the run cannot be kept, its device is lost, or it diverged; what it stored stays.
     """
-    try:
-        given = _given(texts, settings)
-        if config is not None:
-            given = with_config(given, config, *GROUPS)
-        return _trained(given, progress=progress, on_event=on_event)
-    except CharRNNError as error:
-        error.args = (_named_as_settings(str(error)),)
-        raise
+    given = _given(texts, settings)
+    if config is not None:
+        given = with_config(given, config, *GROUPS)
+    return _trained(given, progress=progress, on_event=on_event)
 
 
 def load(path: str | Path, *, num_threads: int | None = None) -> "LanguageModel":
@@ -123,7 +117,7 @@ def _given(texts: Sequence[str | Path], settings: Mapping[str, Any]) -> dict[str
     values = {name: _plain(value, _SETTINGS[name]) for name, value in settings.items() if value is not None}
     if texts:
         if "texts" in values:
-            raise SettingsError("texts are given twice, by position and by name")
+            raise SettingsError("`texts` are given twice, by position and by name")
         values["texts"] = _plain(texts, _SETTINGS["texts"])
     if any(isinstance(name, str) and "\n" in name for name in values.get("texts", ())):
         raise SettingsError(
@@ -227,15 +221,10 @@ def _tell(line: str) -> None:
         say(line)
 
 
-def _named_as_settings(message: str) -> str:
-    """A message with settings by their names, where the command's options stand."""
-    return _OPTION.sub(lambda match: match[1].replace("-", "_"), message)
-
-
 def _described(known: Setting) -> str:
     choices = f" One of {', '.join(known.choices)}." if known.choices else ""
     chosen = f" Left out: {known.shown_default}." if known.shown_default else ""
-    return f"        {known.name}: {_named_as_settings(known.help)}{choices}{chosen}\n"
+    return f"        {known.name}: {known.help}{choices}{chosen}\n"
 
 
 def _parameter(known: Setting) -> inspect.Parameter:

@@ -27,6 +27,7 @@ _KEY = "setting"
 _ALWAYS_THERE: Any = object()
 _SHOWN_CHARS = 60  # of a wrong value that a message quotes
 _PLAIN = re.compile(r"[A-Za-z0-9.,+-]{1,40}")
+_NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Setting:
     @property
     def option(self) -> str:
         """Its name on the command line, such as "--hidden-size"; for an argument, the word for its value."""
-        return self.metavar if self.is_argument else "--" + self.name.replace("_", "-")
+        return self.metavar if self.is_argument else _option(self.name)
 
     @property
     def requirement(self) -> str:
@@ -291,6 +292,19 @@ def did_you_mean(value: object, names: Iterable[str]) -> str:
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(value.casefold(), folded, n=1) if isinstance(value, str) else []
     return f"; did you mean {folded[close[0]]}?" if close else ""
+
+
+def on_command_line(message: str) -> str:
+    """A message that names settings between backquotes, as the command says it: with options.
+
+    >>> on_command_line("`val_fraction` has no effect with `level=byte`")
+    '--val-fraction has no effect with --level byte'
+    """
+    return _NAMED.sub(lambda match: f"{_option(match[1])} {match[2] or ''}".rstrip(), message)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _declared(cls: type[Settings]) -> dict[str, Setting]:

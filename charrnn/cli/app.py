@@ -18,6 +18,7 @@ from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
 from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
+from charrnn.fields import on_command_line
 from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout, say
 
 # Torch reports what it cannot have for the CPU as a plain RuntimeError.
@@ -79,7 +80,7 @@ def main() -> None:
     except CharRNNError as error:
         if debug:
             raise
-        say(f"charrnn: {error}")
+        say(f"charrnn: {on_command_line(str(error))}")
         sys.exit(error.exit_code)
     except Exception as error:  # the last resort: one line for the user, the rest on request
         stop = _stop_within(error)

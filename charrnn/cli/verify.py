@@ -8,12 +8,15 @@ import typer
 
 from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.errors import CharRNNError, ExitCode, InputError
+from charrnn.fields import on_command_line
 
 if TYPE_CHECKING:
     from charrnn.storage.model_file import ModelFile
     from charrnn.training.checkpoint import Checkpoint
 
 _Row = list[str]
+_WHOLE, _NOT_WHOLE, _MISSING = "whole", "NOT WHOLE", "MISSING"
+_STYLES = {_WHOLE: "good", _NOT_WHOLE: "bad", _MISSING: "bad"}
 
 
 def verify(
@@ -34,9 +37,9 @@ def verify(
     from charrnn.storage.run_directory import is_directory
 
     path = chosen_run(run)
-    rows = _check_run(path) if is_directory(path) else [_check_file(path)]
-    write_table(["", "", ""], rows, align="lll")
-    if any(row[1] != "whole" for row in rows):
+    rows = _check_run(path) if is_directory(path) else [[path.name or str(path), *_check_file(path)]]
+    write_table(["", "", ""], rows, align="lll", styles=_STYLES)
+    if any(row[1] != _WHOLE for row in rows):
         raise typer.Exit(ExitCode.INPUT)
 
 
@@ -48,7 +51,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def _check_file(path: Path) -> _Row:
-    """The row of one file, read as what its name in a run says; by any other name it is a model."""
+    """What is found of one file, read as what its name in a run says; by any other name it is a model."""
     from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, TRAINING_NAME
     from charrnn.training.checkpoint import read_checkpoint
 
@@ -90,28 +93,31 @@ def _check_run(run: Path) -> list[_Row]:
 
     # A run in training has written some of its files, and will write the others.
     is_complete = not is_in_use(run)
-    rows = []
+    rows: list[_Row] = []
+
+    def add(path: Path, check: Callable[[], str], *, missing: str = "", at: int | None = None) -> None:
+        rows.insert(len(rows) if at is None else at, [path.name, *_checked(path, check, missing=missing)])
+
     if training_path.exists() or is_complete:
-        rows.append(_checked(training_path, training, missing="the run cannot be resumed"))
+        add(training_path, training, missing="the run cannot be resumed")
     is_evaluated = is_complete and (checkpoint is None or checkpoint.best is not None)
     if model_path.exists() or is_evaluated:
-        rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
+        add(model_path, model, missing="the best model is lost; resume or train again", at=0)
     if history_path.exists() or is_evaluated:
-        missing = "the history of the losses is lost"
-        rows.append(_checked(history_path, lambda: _of_history(history_path), missing=missing))
+        add(history_path, lambda: _of_history(history_path), missing="the history of the losses is lost")
     if config_path.exists():
-        rows.append(_checked(config_path, lambda: _of_config(config_path)))
+        add(config_path, lambda: _of_config(config_path))
     return rows
 
 
 def _checked(path: Path, check: Callable[[], str], *, missing: str = "") -> _Row:
-    """A row of the table: file, verdict, and what is known of it or wrong with it."""
+    """The verdict on a file, and what is known of it or wrong with it."""
     if missing and _is_missing(path):
-        return [str(path), "MISSING", missing]
+        return [_MISSING, missing]
     try:
-        return [str(path), "whole", check()]
+        return [_WHOLE, check()]
     except CharRNNError as error:
-        return [str(path), "NOT WHOLE", str(error)]
+        return [_NOT_WHOLE, on_command_line(str(error))]
 
 
 def _model(path: Path) -> "ModelFile":

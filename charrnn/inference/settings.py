@@ -58,7 +58,7 @@ class GenerationSettings(SamplingSettings):
             SettingsError: it is empty.
         """
         if self.stop == "":
-            raise SettingsError("the stop text is empty; give at least one character, or leave it out")
+            raise SettingsError("the `stop` text is empty; give at least one character, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +126,11 @@ class ScoringSettings(Settings):
             SettingsError: several are.
         """
         if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
-            raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
+            raise SettingsError("`windowed`, `by_line` and `streams` are different ways to score; give one of them")
         if (self.dynamic or self.fit_temperature is not None) and self.protocol != "exact":
             raise SettingsError(
-                "--dynamic and --fit-temperature stand beside the exact score; leave "
-                "--windowed, --by-line and --streams out"
+                "`dynamic` and `fit_temperature` stand beside the exact score; leave "
+                "`windowed`, `by_line` and `streams` out"
             )
 
     @property

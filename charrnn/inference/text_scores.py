@@ -90,10 +90,10 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
     """
     other = settings.fit_temperature
     if model.vocab.level == "byte" and settings.encoding != ScoringSettings.settings()["encoding"].default:
-        raise SettingsError("--encoding goes with a model of characters; this one reads bytes: leave it out")
+        raise SettingsError("`encoding` goes with a model of characters; this one reads bytes: leave it out")
     if other is not None and is_stdin(other) and any(map(is_stdin, names)):
         raise SettingsError(
-            "standard input is named both to be scored and with --fit-temperature; name a file for one of them"
+            "standard input is named both to be scored and with `fit_temperature`; name a file for one of them"
         )
     sources, notes = _find(names, model.vocab, settings)
     # Fitted first: what is wrong with the other text is told before a long text has been scored.
@@ -249,7 +249,7 @@ def _encode_all(name: str) -> Callable[[str, int, Vocab], tuple[Ids, int]]:
             char = line[error.position]
             raise InputError(
                 f"unknown character {char!a} (U+{ord(char):04X}) in {name!r}, line {number}, column "
-                f"{error.position + 1}: the model's vocabulary lacks it; --unknown skip leaves such characters out"
+                f"{error.position + 1}: the model's vocabulary lacks it; `unknown=skip` leaves such characters out"
             ) from None
 
     return encode

@@ -46,7 +46,7 @@ class ModelSettings(Settings):
     )
     embedding_size: int = setting(
         64,
-        help="Size of the learned vectors of --input embedding.",
+        help="Size of the learned vectors, where the input is embedding.",
         low=1,
         high=65_536,
         panel=_PANEL,

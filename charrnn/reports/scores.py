@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from charrnn.inference.text_scores import ScoredTexts, TextScore
-from charrnn.reports.terminal import write_result, write_table
+from charrnn.reports.terminal import write_facts, write_result, write_table
 from charrnn.units import FIGURES, Score
 
 _SHOWN = [name for name in FIGURES if name not in ("num_bytes", "num_predictions", "nats")]
@@ -44,9 +44,8 @@ def _plain(scored: ScoredTexts) -> dict[str, Any]:
 def _write_texts(scored: ScoredTexts) -> None:
     """One text as a list of its figures; several as a row each and one for all of them."""
     if len(scored.texts) == 1:
-        rows = [["text", scored.texts[0].name], ["protocol", scored.protocol]]
-        rows += [[name, _figure(scored.total, name)] for name in _SHOWN]
-        write_table(["", ""], rows, align="ll")
+        facts = [("text", scored.texts[0].name), ("protocol", scored.protocol)]
+        write_facts(facts + [(name, _figure(scored.total, name)) for name in _SHOWN])
         return
     named = [*((text.name, text.score) for text in scored.texts), ("total", scored.total)]
     rows = [[name, *(_figure(score, figure) for figure in _SHOWN)] for name, score in named]

@@ -102,7 +102,7 @@ def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) ->
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make the directory {str(path.parent)!r}: {error.strerror}; choose another with --out"
+            f"cannot make the directory {str(path.parent)!r}: {error.strerror}; choose another with `out`"
         ) from error
     write_atomically(path, text)
     return path
@@ -118,7 +118,7 @@ def is_gathered(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise OutputError(
-            f"cannot look into the directory {str(path.parent)!r}: {error.strerror}; choose another with --out"
+            f"cannot look into the directory {str(path.parent)!r}: {error.strerror}; choose another with `out`"
         ) from error
 
 
@@ -185,12 +185,12 @@ def _verify(entry: Entry, path: Path) -> None:
         if found != entry.sha256:
             raise InputError(
                 f"{str(path)!r} is not the corpus {entry.name!r}: its SHA-256 is {found}, not {entry.sha256}; "
-                f"move it away, or replace it with --force"
+                f"move it away, or replace it with `force`"
             )
     elif not content or content.translate(None, _CLEAN):
         raise InputError(
             f"{str(path)!r} is not as it was gathered (it is empty, or has other characters than printable ASCII); "
-            f"move it away, or replace it with --force"
+            f"move it away, or replace it with `force`"
         )
 
 

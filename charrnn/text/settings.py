@@ -60,13 +60,13 @@ class TextSettings(Settings):
         """
         if self.val and self.val_fraction is not None:
             raise SettingsError(
-                "--val already says what is held out, so --val-fraction has no effect; leave one of them out"
+                "`val` already says what is held out, so `val_fraction` has no effect; leave one of them out"
             )
         if self.level == "byte" and self.encoding != _DEFAULT_ENCODING:
-            raise SettingsError("--encoding goes with --level char: bytes are taken as they are; leave one of them out")
+            raise SettingsError("`encoding` goes with `level=char`: bytes are taken as they are; leave one of them out")
         if _is_stdin(self.texts) and _is_stdin(self.val):
             raise SettingsError(
-                "standard input is named both to learn from and with --val; name a file for one of them"
+                "standard input is named both to learn from and with `val`; name a file for one of them"
             )
 
     @property

@@ -113,7 +113,7 @@ class Source:
             shown = " ".join(f"{byte:02x}" for byte in wrong[:4])
             raise InputError(
                 f"{self.name!r} is not {encoding}: byte {shown} at offset {offset:,}; give its encoding "
-                f"(such as --encoding latin-1) or model its bytes (--level byte)"
+                f"(such as `encoding=latin-1`) or model its bytes (`level=byte`)"
             ) from error
 
 
@@ -172,7 +172,7 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
 def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:
     if is_run(directory):
         raise InputError(
-            f"{str(directory)!r} is a run of charrnn, not a text; name a text (train --resume goes on with a run)"
+            f"{str(directory)!r} is a run, not a text; name a text (charrnn train --resume goes on with a run)"
         )
     kept, passed_over, runs, links = [], [], [], []
     for folder, folders, names in os.walk(directory, onerror=_refuse_folder):
@@ -297,4 +297,6 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
             raise LookupError
         return info.incrementaldecoder("strict")
     except (LookupError, TypeError, ValueError) as error:
-        raise SettingsError(f"encoding is {encoding!r}, which is not a text encoding; try utf-8 or latin-1") from error
+        raise SettingsError(
+            f"`encoding` is {encoding!r}, which is not a text encoding; try utf-8 or latin-1"
+        ) from error

@@ -157,13 +157,13 @@ class Run:
             yield from self._train(should_stop)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"out of memory at step {self.step}; use a smaller --batch-size, --bptt or --hidden-size, "
-                f"then train again or --resume"
+                f"out of memory at step {self.step}; use a smaller `batch_size`, `bptt` or `hidden_size`, "
+                f"then train again or `resume`"
             ) from error
         except torch.AcceleratorError as error:
             raise DeviceError(
                 f"the device was lost at step {self.step} ({str(error).splitlines()[0]}); "
-                f"go on from the last checkpoint with --resume"
+                f"go on from the last checkpoint with `resume`"
             ) from error
         finally:
             if self._metrics is not None:
@@ -262,7 +262,7 @@ class Run:
         )
         return DivergedError(
             f"training diverged at step {self.step}: {what}; {holds} {self._directory}. Train again with a smaller "
-            f"--learning-rate"
+            f"`learning_rate`"
         )
 
     def _require_finite(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -176,10 +176,10 @@ def start_run(given: Mapping[str, Any]) -> Iterator[Start]:
 def _check(given: Mapping[str, Any]) -> None:
     """Refuses settings that do not go together whatever their values are."""
     if "resume" in given:
-        fixed = [each.option for name, each in _SETTINGS.items() if name in given and not each.changes_on_resume]
+        fixed = [f"`{name}`" for name, each in _SETTINGS.items() if name in given and not each.changes_on_resume]
         if fixed:
             raise SettingsError(
-                f"--resume keeps the run's settings: leave out {', '.join(fixed)}, or start a new run with --init-from"
+                f"`resume` keeps the run's settings: leave out {', '.join(fixed)}, or start a new run with `init_from`"
             )
     elif not given.get("texts"):
         raise SettingsError("name at least one TEXT to learn from: a text file, a directory, or - for standard input")

@@ -183,7 +183,7 @@ def test_a_length_given_as_an_option_replaces_the_files(tmp_path, play):
         ("hidden-size = 0", 2, "hidden_size is 0; it must be a whole number from 1 to 65,536"),
         ("cell = 'transformer'", 2, "cell is 'transformer'; it must be one of"),
         ("vocab-size = 3", 2, "there is no setting 'vocab-size'"),
-        ("steps = 3\nminutes = 1", 2, "exactly one of minutes, epochs and steps; found minutes and steps"),
+        ("steps = 3\nminutes = 1", 2, "exactly one of --minutes, --epochs and --steps; found --minutes and --steps"),
         ("resume = 'a run'\nhidden_size = 3", 2, "--resume keeps the run's settings: leave out --hidden-size"),
         ("steps", 3, "is not a TOML file of settings"),
     ],

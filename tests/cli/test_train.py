@@ -87,7 +87,11 @@ def test_fine_tuning_says_what_was_kept_and_added(tmp_path, text):
         (["missing.txt"], 3, "No such file"),
         (["play.txt", "--hidden-size", "0"], 2, "--hidden-size 0: must be a whole number from 1 to 65,536"),
         (["play.txt", "--dropout", "nan"], 2, "--dropout nan: must be a number at least 0 and below 1"),
-        (["play.txt", "--minutes", "1", "--steps", "5"], 2, "exactly one of minutes, epochs and steps"),
+        (
+            ["play.txt", "--minutes", "1", "--steps", "5"],
+            2,
+            "exactly one of --minutes, --epochs and --steps; found --minutes and --steps",
+        ),
         (["play.txt", "--cell", "transformer"], 2, "--cell transformer: must be one of rnn, lstm, gru"),
         (["play.txt", "--name", "../up"], 2, "name is '../up'"),
         (["play.txt", "--device", "cuda"], 6, "--device cpu"),

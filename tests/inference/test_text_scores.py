@@ -135,7 +135,7 @@ def test_lines_of_a_model_of_bytes_may_hold_any_bytes(tmp_path):
 @pytest.mark.parametrize("by_line", [True, False])
 def test_the_first_unknown_character_is_named_with_its_place(tmp_path, by_line):
     names = written(tmp_path, text="abc\nabXc\x1bY\n")
-    with pytest.raises(InputError, match=r"U\+0058.* line 2, column 3.*--unknown skip") as caught:
+    with pytest.raises(InputError, match=r"U\+0058.* line 2, column 3.*`unknown=skip`") as caught:
         score_texts(model_of(), names, ScoringSettings(by_line=by_line, **ONE_THREAD))
     assert "\x1b" not in str(caught.value)
 

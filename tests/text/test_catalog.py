@@ -116,7 +116,7 @@ def test_a_file_placed_by_hand_is_taken_and_a_wrong_one_named(tmp_path):
     assert gather_entry(entry, tmp_path) == path
     assert path.stat().st_mtime_ns == before
     path.write_bytes(PLAY + b"!")
-    with pytest.raises(InputError, match=f"{sha256(PLAY + b'!')}.*--force"):
+    with pytest.raises(InputError, match=f"{sha256(PLAY + b'!')}.*`force`"):
         gather_entry(entry, tmp_path)
     assert path.read_bytes() == PLAY + b"!"
 
@@ -133,7 +133,7 @@ def test_a_gathered_file_is_kept_until_it_is_forced_or_damaged(tmp_path):
     assert path.read_text() == "int b;\n"
     for damaged in (b"", b"\x00\x00"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="`force`"):
             gather_entry(entry, tmp_path / "corpora")
 
 

@@ -115,7 +115,7 @@ def test_a_run_whose_gradients_stay_not_finite_ends_with_its_checkpoint_whole(tm
     going = make_run(task, tmp_path / "run")
     weight = going._learner._model.output.weight
     weight.register_hook(lambda gradient: gradient * (math.inf if going.step >= 8 else 1))
-    with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*--learning-rate"):
+    with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*`learning_rate`"):
         list(going.events(never))
     assert read_checkpoint(tmp_path / "run" / "training.safetensors").step >= 8
     read_model(tmp_path / "run")
@@ -195,7 +195,7 @@ def followed(going, directory):
             if isinstance(happened, event.Saved):
                 saved.append(files_of(directory))
 
-    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*--learning-rate") as caught:
+    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*`learning_rate`") as caught:
         follow()
     return caught.value, saved[-1] if saved else None
 
