@@ -1,8 +1,10 @@
 import hashlib
+import itertools
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -11,6 +13,8 @@ from charrnn.text import catalog
 from charrnn.text.catalog import CATALOG, Entry, gather, gather_entry, join_files
 
 PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+PROSE = "A model reads one symbol after the other, and says which comes next."
+MORE = "What it has read before is kept in a state of fixed size."
 
 
 def sha256(content):
@@ -202,6 +206,41 @@ def test_the_size_limit_leaves_out_whole_files(tmp_path):
     text = join_files(paths, max_bytes=70)
     assert len(text.splitlines()) == 5
     assert len(text) == 70
+
+
+def test_what_is_taken_of_the_files_is_taken_in_their_order(tmp_path):
+    paths = [tmp_path / f"{i}.h" for i in range(9)]
+    for i, path in enumerate(paths):
+        path.write_text(f"int number_{i};\n")
+    whole = join_files(paths)
+    assert join_files(paths, refine=lambda contents: (b"/" + each for each in contents)) == whole.replace(b"i", b"/i")
+    first = join_files(paths, refine=lambda contents: itertools.islice(contents, 1))
+    assert whole.startswith(first)
+    assert first
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A Python with a standard library and one package, both small; gives the directory that holds them."""
+    library, package = tmp_path / "lib", tmp_path / "packages" / "numpy"
+    for place in (library / "test", package / "_core" / "include", tmp_path / "include"):
+        place.mkdir(parents=True)
+    (library / "one.py").write_text(f'"""{PROSE}"""\nimport sys\nsys.exit("executed")\n')
+    (library / "test" / "two.py").write_text(
+        '"""What stands in tests is not meant for readers, so it is left out."""\n'
+    )
+    (package / "__init__.py").write_text(f'def f():\n    """{PROSE}\n\n    {MORE}\n    """\n')
+    (package / "_core" / "include" / "a.h").write_text("int   a;\n")
+    (tmp_path / "include" / "b.h").write_text("// Copyright 2020 Someone\nint b;\n")
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"stdlib": str(library), "include": str(tmp_path / "include")})
+    spec = ModuleSpec("numpy", None, is_package=True)
+    spec.submodule_search_locations.append(str(package))
+    monkeypatch.setattr("importlib.util.find_spec", {"numpy": spec}.get)
+    return tmp_path
+
+
+def test_headers_are_cleaned_as_they_are_gathered(installed):
+    assert sorted(gather("c", installed / "corpora").read_text().split()) == ["a;", "b;", "int", "int"]
 
 
 @pytest.mark.parametrize(("name", "word"), [("c", b"#include"), ("python", b"def __init__(self")])
