@@ -22,6 +22,7 @@ from pathlib import Path
 from charrnn.errors import CharRNNError, InputError, OutputError, SettingsError
 from charrnn.files import write_atomically
 from charrnn.text.header import clean_headers
+from charrnn.text.prose import prose_of
 
 MAX_GATHERED_BYTES = 20_000_000
 MAX_DOWNLOAD_BYTES = 16 << 20
@@ -170,6 +171,10 @@ def _headers(contents: Iterable[bytes]) -> Iterator[bytes]:
     yield from map(str.encode, clean_headers(map(bytes.decode, hand_written(contents))))
 
 
+def _prose(contents: Iterable[bytes]) -> Iterator[bytes]:
+    yield from map(str.encode, prose_of(contents))
+
+
 def _c_files() -> Iterator[Path]:
     places = [_standard("include"), *_installed("numpy", "_core/include"), *_installed("torch", "include")]
     for path in (path for place in places for path in place.rglob("*")):
@@ -180,6 +185,13 @@ def _c_files() -> Iterator[Path]:
 
 def _python_files() -> Iterator[Path]:
     yield from _python_files_in(_standard("stdlib"))
+
+
+def _documented_files() -> Iterator[Path]:
+    yield from _python_files()
+    for package in ("networkx", "numpy", "sympy", "torch"):
+        for place in _installed(package):
+            yield from _python_files_in(place)
 
 
 def _python_files_in(place: Path) -> Iterator[Path]:
@@ -261,6 +273,12 @@ CATALOG: dict[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry("c", "C and C++ headers of the Python, numpy and torch installed here", find=_c_files, refine=_headers),
+        Entry(
+            "english",
+            "prose: what the Python packages installed here say of themselves",
+            find=_documented_files,
+            refine=_prose,
+        ),
         Entry("python", "the sources of the Python standard library installed here", find=_python_files),
         Entry(
             "shakespeare",
