@@ -10,11 +10,13 @@ import hashlib
 import http.client
 import importlib.util
 import sysconfig
+import threading
 import time
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,11 @@ from charrnn.errors import CharRNNError, InputError, OutputError, SettingsError
 from charrnn.files import write_atomically
 from charrnn.text.header import clean_headers
 from charrnn.text.prose import prose_of
+from charrnn.text.settings import DOWNLOAD_SECONDS
 
 MAX_GATHERED_BYTES = 20_000_000
 MAX_DOWNLOAD_BYTES = 16 << 20
 TIMEOUT_SECONDS = 30.0
-DEADLINE_SECONDS = 180.0
 
 _C_SUFFIXES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".inl"}
 # Tests repeat one pattern for many values; tables and old ports are not worth learning.
@@ -88,13 +90,14 @@ class Entry:
     sha256: str = ""
 
 
-def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
+def gather(name: str, directory: str | Path, *, force: bool = False, timeout_seconds: float = DOWNLOAD_SECONDS) -> Path:
     """The file of a named corpus, ``directory/<name>.txt``, made if it is not there.
 
     Args:
         name: one of ``CATALOG``.
         directory: where corpora are kept; made if missing.
         force: make the file again, even if one is there.
+        timeout_seconds: after which a download is given up.
 
     Raises:
         SettingsError: there is no corpus of that name.
@@ -103,16 +106,21 @@ def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
     """
     if name not in CATALOG:
         raise SettingsError(f"there is no corpus {name!r}; the corpora are {', '.join(CATALOG)}")
-    return gather_entry(CATALOG[name], directory, force=force)
+    return gather_entry(CATALOG[name], directory, force=force, timeout_seconds=timeout_seconds)
 
 
-def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) -> Path:
+def gather_entry(
+    entry: Entry, directory: str | Path, *, force: bool = False, timeout_seconds: float = DOWNLOAD_SECONDS
+) -> Path:
     """The file of a corpus described by ``entry``; see ``gather``."""
     path = Path(directory) / f"{entry.name}.txt"
     if is_gathered(path) and not force:
         _verify(entry, path)
         return path
-    text = _download(entry, path) if entry.find is None else join_files(entry.find(), refine=entry.refine)
+    if entry.find is None:
+        text = _download(entry, path, timeout_seconds)
+    else:
+        text = join_files(entry.find(), refine=entry.refine)
     if not text:
         raise InputError(
             f"no file for the corpus {entry.name!r} was found in the installations on this machine; "
@@ -233,12 +241,12 @@ def _verify(entry: Entry, path: Path) -> None:
         )
 
 
-def _download(entry: Entry, path: Path) -> bytes:
+def _download(entry: Entry, path: Path, timeout_seconds: float) -> bytes:
     by_hand = f"To place it by hand, save {entry.url} as {str(path)!r} (SHA-256 {entry.sha256})"
     if not entry.url.startswith(("https://", "http://")):
         raise InputError(f"{entry.url!r} is not a web address")
     try:
-        content = _fetch(entry.url)
+        content = _fetch(entry.url, timeout_seconds)
     except CharRNNError as error:
         raise InputError(f"{error}. {by_hand}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -255,17 +263,34 @@ def _download(entry: Entry, path: Path) -> bytes:
     return content
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, timeout_seconds: float) -> bytes:
+    """What the address sends. In a thread of its own: to look up a server's name may take longer than any timeout."""
+    content: Future[bytes] = Future()
+
+    def fetch() -> None:
+        try:
+            content.set_result(_read(url, timeout_seconds))
+        except (CharRNNError, OSError, http.client.HTTPException, ValueError) as error:
+            content.set_exception(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    try:
+        return content.result(timeout_seconds)
+    except TimeoutError as error:
+        raise InputError(f"what comes from {url} was not whole after {timeout_seconds:g} seconds") from error
+
+
+def _read(url: str, timeout_seconds: float) -> bytes:
     content = bytearray()
-    end = time.monotonic() + DEADLINE_SECONDS
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the scheme was checked
+    end = time.monotonic() + timeout_seconds
+    with urllib.request.urlopen(url, timeout=min(timeout_seconds, TIMEOUT_SECONDS)) as response:  # noqa: S310 - the scheme was checked
         while piece := response.read1(1 << 16):
             content += piece
             if len(content) > MAX_DOWNLOAD_BYTES:
                 raise InputError(f"what comes from {url} is larger than {MAX_DOWNLOAD_BYTES:,} bytes")
             # The timeout is for each read: a server that sends a few bytes at a time would never reach it.
             if time.monotonic() > end:
-                raise InputError(f"what comes from {url} was not whole after {DEADLINE_SECONDS:g} seconds")
+                raise TimeoutError
     return bytes(content)
 
 

@@ -89,9 +89,22 @@ def test_a_download_without_end_is_cut_off(server, tmp_path, monkeypatch):
 
 
 def test_a_download_that_drips_past_the_deadline_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "DEADLINE_SECONDS", -1.0)
-    with pytest.raises(InputError, match=r"not whole after.*by hand"):
-        gather_entry(play(f"{server}/flood"), tmp_path)
+    monkeypatch.setattr(catalog, "MAX_DOWNLOAD_BYTES", 1 << 60)
+    with pytest.raises(InputError, match=r"not whole after 0.2 seconds.*by hand"):
+        gather_entry(play(f"{server}/flood"), tmp_path, timeout_seconds=0.2)
+
+
+def test_a_name_that_is_never_found_is_waited_for_no_longer(tmp_path, monkeypatch):
+    found = threading.Event()
+
+    def look_up(*args):
+        found.wait()
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    with pytest.raises(InputError, match=r"not whole after 0.1 seconds.*by hand"):
+        gather_entry(play("http://example.invalid/play"), tmp_path, timeout_seconds=0.1)
+    found.set()
 
 
 def test_without_a_network_the_way_by_hand_is_told(tmp_path, monkeypatch):
