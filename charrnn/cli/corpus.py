@@ -48,8 +48,8 @@ def corpus(
     if not 0 < timeout <= _MOST_SECONDS:
         raise SettingsError(f"--timeout {timeout:g}: it must be a number above 0 and at most {_MOST_SECONDS:,}")
     if clean:
-        if names or force:
-            raise SettingsError("--clean takes no names and no --force: leave them out")
+        if names or force or timeout != DOWNLOAD_SECONDS:
+            raise SettingsError("--clean takes no names, no --force and no --timeout: leave them out")
         _clean()
         return
     if force and not names:

@@ -86,7 +86,7 @@ PERPLEXITY = {
     "--json": None,
     "--threads": "1",
 }
-CORPUS = {"--out": "{out}", "--force": None, "--clean": None}
+CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
 INSPECT = {"--json": None}
 COMMANDS = {"train": TRAIN, "sample": SAMPLE, "perplexity": PERPLEXITY, "corpus": CORPUS, "inspect": INSPECT}
 
