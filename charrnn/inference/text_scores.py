@@ -107,11 +107,20 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
         texts = _score_whole(predictor, model.vocab, encoded, settings)
     found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes))
     if not found.total.num_predictions:
-        raise InputError(
-            f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
-            "so a text needs at least two that the model knows"
-        )
+        names_of_texts = ", ".join(repr(text.name) for text in texts)
+        raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
     return replace(found, apart=_score_apart(model, encoded, fitted, settings))
+
+
+def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
+    """Why a text without a prediction has none; see ``score_lines`` and ``score_ids`` for what is given."""
+    if not settings.by_line:
+        return "the first symbol is given, so a text needs at least two that the model knows"
+    if "\n" in vocab:
+        return "by line, a text needs at least one symbol that the model knows"
+    return (
+        "the model knows no newline, so the first symbol of a line is given, and one needs at least two that it knows"
+    )
 
 
 def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:

@@ -172,6 +172,22 @@ def test_a_text_without_a_prediction_is_refused(model, tmp_path):
         assert "nothing to score" in err
 
 
+def test_by_line_a_text_without_a_line_is_refused_for_what_it_lacks(model, tmp_path):
+    path = tmp_path / "text.txt"
+    for content, known in (("", ()), ("XYZ", ("--unknown", "skip"))):
+        path.write_text(content)
+        code, _, err = invoke("perplexity", model, path, "--by-line", *known)
+        assert code == 3
+        assert "nothing to score" in err
+        assert "by line, a text needs at least one symbol that the model knows" in err
+        assert "two" not in err
+    path.write_text("a")  # where a newline stands before each line, one symbol is enough
+    assert told(model, path, "--by-line")["total"]["num_predictions"] == 1
+    without = model_file(tmp_path / "model.safetensors", Vocab.of_text("abc"))
+    code, _, err = invoke("perplexity", without, path, "--by-line")
+    assert (code, "the model knows no newline" in err) == (3, True)
+
+
 def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.touch()
