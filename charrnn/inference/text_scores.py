@@ -62,6 +62,7 @@ class ScoredTexts:
         temperature: of the softmax, where it was fitted.
         apart: scores that are not the model's alone, by name.
         notes: what the user should know of how the texts were found.
+        level: what a symbol of the model is, "char" or "byte".
     """
 
     protocol: str
@@ -69,6 +70,7 @@ class ScoredTexts:
     temperature: float | None = None
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    level: str = "char"
 
     @property
     def total(self) -> Score:
@@ -105,7 +107,7 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
     else:
         encoded = [_encode(source, model.vocab, settings) for source in sources]
         texts = _score_whole(predictor, model.vocab, encoded, settings)
-    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes))
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), level=model.vocab.level)
     if not found.total.num_predictions:
         names_of_texts = ", ".join(repr(text.name) for text in texts)
         raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
@@ -176,12 +178,14 @@ def _score_apart(
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
-        found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
+        found["temperature"] = ScoredTexts(
+            protocol, _exact(tempered, model.vocab, texts), temperature=value, level=model.vocab.level
+        )
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork
 
         learning = DynamicNetwork(model.settings, model.weights)
-        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts))
+        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts), level=model.vocab.level)
     return found
 
 
