@@ -162,7 +162,8 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
         if not quiet:
             _say_opening(prepared, placement, directory, checkpoint, num_processes=world.size)
         with request.saving():
-            finished = _follow(run, request, quiet=quiet, sample=output.samples)
+            level = prepared.task.vocab.level
+            finished = _follow(run, request, quiet=quiet, sample=output.samples, level=level)
     if is_first:
         _conclude(finished, directory, prepared, output)
     if finished.reason == "stopped" and request.exit_code is not None:
@@ -336,12 +337,12 @@ def _say_opening(
         say(line)
 
 
-def _follow(run: "Run", request: "StopRequest", *, quiet: bool, sample: bool) -> "event.Finished":
+def _follow(run: "Run", request: "StopRequest", *, quiet: bool, sample: bool, level: str) -> "event.Finished":
     from charrnn.reports.progress import report_to
     from charrnn.training import event
 
     finished: event.Finished | None = None
-    with report_to(sys.stderr, quiet=quiet, sample=_short_sample if sample else None) as report:
+    with report_to(sys.stderr, quiet=quiet, sample=_short_sample if sample else None, level=level) as report:
         for happened in run.events(request):
             report.show(happened)
             if isinstance(happened, event.Finished):
