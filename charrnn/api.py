@@ -171,10 +171,11 @@ def _follow(
             num_processes=started.world.size,
         ):
             _tell(line)
-    output = OutputSettings(**OutputSettings.part_of(given))
+    sample = short_sample if OutputSettings(**OutputSettings.part_of(given)).samples else None
+    level = started.prepared.task.vocab.level
     with (
         _stop_on_interrupt() as should_stop,
-        report_to(sys.stderr, quiet=not is_shown, sample=short_sample if output.samples else None) as report,
+        report_to(sys.stderr, quiet=not is_shown, sample=sample, level=level) as report,
     ):
         watchers = (report.show,) if on_event is None else (report.show, on_event)
         return follow(started.run.events(should_stop), *watchers)
@@ -202,12 +203,15 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def _end_line(finished: "Finished", started: Start) -> str:
+    from charrnn.reports.part import held_out_part, num_scored
     from charrnn.storage.run_name import name_to_type
 
-    level, best = started.prepared.task.vocab.level, finished.best.nats_per_symbol
-    line = f"best:  {best:.4f} nats/{level} held out, at step {finished.best_step:,} of {finished.step:,}"
+    level, best = started.prepared.task.vocab.level, finished.best
+    part = held_out_part(num_scored(best), finished.num_held_out, level=level)
+    line = f"best:  {best.nats_per_symbol:.4f} nats/{level} of {part}, at step {finished.best_step:,}"
     if finished.reason == "stopped":
-        line += f"; stopped: charrnn.train(resume={name_to_type(started.directory, quote=repr)}) goes on"
+        run = name_to_type(started.directory, quote=repr)
+        line += f"; stopped at step {finished.step:,}: charrnn.train(resume={run}) goes on"
     return line
 
 

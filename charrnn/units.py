@@ -117,18 +117,38 @@ class Score:
         return bits(self.nats) / self.num_bytes if self.num_bytes else math.nan
 
     @property
+    def nats_per_byte(self) -> float:
+        """Mean nats per UTF-8 byte; nan where nothing was predicted."""
+        return self.nats / self.num_bytes if self.num_bytes else math.nan
+
+    @property
     def perplexity(self) -> float:
         """exp(nats_per_char)."""
         return perplexity(self.nats_per_char)
 
     @property
+    def perplexity_per_byte(self) -> float:
+        """exp(nats_per_byte)."""
+        return perplexity(self.nats_per_byte)
+
+    @property
     def standard_error(self) -> float:
         """Standard error of nats_per_char, taking predictions as independent; nan below two predictions."""
+        return self._nats_error / self.num_chars if self.num_chars else math.nan
+
+    @property
+    def standard_error_per_byte(self) -> float:
+        """Standard error of nats_per_byte, likewise."""
+        return self._nats_error / self.num_bytes if self.num_bytes else math.nan
+
+    @property
+    def _nats_error(self) -> float:
+        """Standard error of the sum, nats."""
         n = self.num_predictions
-        if n < 2 or not self.num_chars:
+        if n < 2:
             return math.nan
         variance = max(self.nats_squared - self.nats**2 / n, 0.0) / (n - 1)
-        return math.sqrt(n * variance) / self.num_chars
+        return math.sqrt(n * variance)
 
     def to_json(self) -> dict[str, float | int | None]:
         """Counts, sums and averages as plain values; a number that is not finite is null."""

@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+from charrnn.text.settings import DOWNLOAD_SECONDS
+
+_MOST_SECONDS = 86_400
+
 
 def corpus(
     names: Annotated[
@@ -16,30 +20,36 @@ def corpus(
         Path, typer.Option("--out", metavar="DIRECTORY", help="Directory to gather into.", readable=False)
     ] = Path("corpora"),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="Give up a download after so many seconds.")
+    ] = DOWNLOAD_SECONDS,
     clean: Annotated[
         bool, typer.Option("--clean", help="Empty the cache of encoded texts; no corpus is removed.")
     ] = False,
 ) -> None:
     """Gather texts to begin with; without a name, list them.
 
-    Source code is gathered from what is installed on this machine and needs no network; other texts are downloaded and
-    checked.
+    Source code and English prose are gathered from what is installed on this machine and need no network; other texts
+    are downloaded and checked.
 
     \b
     Examples:
       charrnn corpus
-      charrnn corpus c
+      charrnn corpus english
+      charrnn corpus shakespeare --timeout 5
       charrnn corpus python shakespeare --out texts
       charrnn corpus --clean
     """
     from charrnn.errors import SettingsError
     from charrnn.fields import did_you_mean
-    from charrnn.reports.terminal import write_result
+    from charrnn.reports.terminal import write_note, write_result
     from charrnn.text.catalog import CATALOG, gather, is_gathered
 
+    if not 0 < timeout <= _MOST_SECONDS:
+        raise SettingsError(f"--timeout {timeout:g}: it must be a number above 0 and at most {_MOST_SECONDS:,}")
     if clean:
-        if names or force:
-            raise SettingsError("--clean takes no names and no --force: leave them out")
+        if names or force or timeout != DOWNLOAD_SECONDS:
+            raise SettingsError("--clean takes no names, no --force and no --timeout: leave them out")
         _clean()
         return
     if force and not names:
@@ -56,7 +66,9 @@ def corpus(
             write_result(f"{name:<{width}}  {entry.description}\n{'':<{width}}  {where}\n")
         return
     for name in names:
-        path = gather(name, out, force=force)
+        if force or not is_gathered(out / f"{name}.txt"):
+            write_note(f"gathering {name}: {CATALOG[name].description} ...")
+        path = gather(name, out, force=force, timeout_seconds=timeout)
         write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {shlex.quote(str(path))}\n")
 
 

@@ -93,7 +93,8 @@ def _row(parameter: Any, known: Mapping[str, Setting]) -> _Row:  # noqa: ANN401 
         value = words[0] if len(words) == 1 else f"one of {', '.join(words)}"
         if isinstance(parameter.default, Path):
             value = "DIRECTORY"
-        default = str(parameter.default) if isinstance(parameter.default, str | Path) else ""
+        is_switch = getattr(parameter, "is_flag", False)  # off by default, which needs no word
+        default = "" if parameter.default is None or is_switch else str(parameter.default)
         meaning = parameter.help or ""
     return _Row(
         names=names,

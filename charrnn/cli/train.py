@@ -17,7 +17,6 @@ from charrnn.training import start
 if TYPE_CHECKING:
     from charrnn.cli.signals import StopRequest
     from charrnn.training.event import Finished
-    from charrnn.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
         if not quiet:
             _say_opening(started)
         with request.saving():
-            finished = _follow(started.run, request, quiet=quiet, sample=shown.samples)
+            finished = _follow(started, request, quiet=quiet, sample=shown.samples)
     if is_first:
         _conclude(finished, started, result)
     if finished.reason == "stopped" and request.exit_code is not None:
@@ -142,11 +141,12 @@ def _say_opening(started: start.Start) -> None:
         say(line)
 
 
-def _follow(run: "Run", request: "StopRequest", *, quiet: bool, sample: bool) -> "Finished":
+def _follow(started: start.Start, request: "StopRequest", *, quiet: bool, sample: bool) -> "Finished":
     from charrnn.reports.progress import follow, report_to, short_sample
 
-    with report_to(sys.stderr, quiet=quiet, sample=short_sample if sample else None) as report:
-        return follow(run.events(request), report.show)
+    level = started.prepared.task.vocab.level
+    with report_to(sys.stderr, quiet=quiet, sample=short_sample if sample else None, level=level) as report:
+        return follow(started.run.events(request), report.show)
 
 
 def _conclude(finished: "Finished", started: start.Start, output: ResultSettings) -> None:

@@ -127,10 +127,21 @@ def _model(path: Path) -> "ModelFile":
 
 
 def _of_model(model: "ModelFile") -> str:
-    score = model.facts.get("held_out")
-    nats = score.get("nats_per_char") if isinstance(score, dict) else None
-    claimed = f", which claims a held-out loss of {nats:.4f} nats/char" if isinstance(nats, float) else ""
+    nats, level = _claimed_nats(model), model.vocab.level
+    claimed = "" if nats is None else f", which claims a held-out loss of {nats:.4f} nats/{level}"
     return f"{model.settings.num_parameters:,} weights, {model.vocab.size} symbols{claimed}"
+
+
+def _claimed_nats(model: "ModelFile") -> float | None:
+    """Held-out nats per symbol, as far as the file tells; of a model of characters an old file tells nothing else."""
+    score = model.facts.get("held_out")
+    if not isinstance(score, dict):
+        return None
+    if model.vocab.level == "char":
+        value = score.get("nats_per_char")
+        return value if isinstance(value, float) else None
+    nats, count = score.get("nats"), score.get("num_bytes")
+    return nats / count if isinstance(nats, float) and isinstance(count, int) and count else None
 
 
 def _of_training(checkpoint: "Checkpoint") -> str:

@@ -58,6 +58,7 @@ class Evaluated:
         seconds: since the run began.
         is_best: whether no earlier evaluation was better.
         model: the averaged model as it was scored.
+        num_held_out: symbols held out; the score may be of the first of them.
     """
 
     step: int
@@ -66,6 +67,7 @@ class Evaluated:
     seconds: float
     is_best: bool
     model: ModelFile = field(repr=False)
+    num_held_out: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Finished:
         best: the best held-out score; what model.safetensors holds.
         best_step: the step it was measured at.
         seconds: since the run began.
+        num_held_out: symbols held out; the score may be of the first of them.
     """
 
     step: int
@@ -100,6 +103,7 @@ class Finished:
     best: Score
     best_step: int
     seconds: float
+    num_held_out: int
 
 
 Event = Planned | Progressed | Evaluated | Saved | Warned | Finished
