@@ -100,9 +100,11 @@ class Bar:
         """Moves the bar, or writes a line above it."""
         match happened:
             case event.Planned():
+                is_first = self._bar.total is None  # later ones show in the bar and its time left
                 self._bar.reset(total=happened.num_steps)
                 self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
-                self._write(plan_line(happened))
+                if is_first:
+                    self._write(plan_line(happened))
             case event.Progressed():
                 left = "" if math.isnan(happened.seconds_left) else f" {clock(happened.seconds_left)} left"
                 self._bar.n = happened.step
