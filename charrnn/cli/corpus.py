@@ -13,7 +13,7 @@ def corpus(
         typer.Argument(metavar="NAME", help="Corpora to gather; without a name they are listed.", show_default=False),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIRECTORY", help="Directory to gather into.", readable=False)
+        Path, typer.Option("--out", "-o", metavar="<directory>", help="Directory to gather into.", readable=False)
     ] = Path("corpora"),
     force: Annotated[bool, typer.Option("--force", help="Gather again what is there already.")] = False,
     clean: Annotated[

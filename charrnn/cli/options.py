@@ -12,7 +12,7 @@ import typer
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Setting, Settings, did_you_mean
 
-_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_WORDS = {int: "whole number", float: "number", str: "text", Path: "path"}
 
 
 def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -107,9 +107,16 @@ def settings_of(command: Callable[..., None]) -> dict[str, Setting]:
     return found
 
 
-def shown_metavar(setting: Setting) -> str:
-    """What stands for the value in the help."""
-    return setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+def shown_value(setting: Setting) -> str:
+    """What stands for the value in the help: an argument's name, the words to choose from, or a word for its kind."""
+    if setting.is_argument:
+        return setting.metavar
+    return "|".join(setting.choices) or f"<{value_word(setting)}>"
+
+
+def value_word(setting: Setting) -> str:
+    """What a value is, in a word or two, such as "whole number" or "directory"."""
+    return setting.metavar.lower().replace("_", " ") or _WORDS[setting.kind]
 
 
 def shown_default(setting: Setting) -> str:
@@ -129,11 +136,9 @@ def _unset(setting: Setting) -> Any:  # noqa: ANN401 - typer's idea of "not give
 
 
 def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
-    default = shown_default(setting)
-    help_text = setting.help + (f"  [default: {default}]" if default else "")
-    common: dict[str, Any] = {"help": help_text, "show_default": False}
+    common: dict[str, Any] = {"help": setting.help, "show_default": shown_default(setting) or False}
     if setting.kind is not bool:
-        common["metavar"] = shown_metavar(setting)
+        common["metavar"] = shown_value(setting)
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)

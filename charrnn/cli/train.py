@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from charrnn.training.world import World
 
 _PANEL = "Output"
+_START = "Start"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +75,13 @@ class StartSettings(Settings):
         help="Go on with the run in this directory, exactly as if it had not stopped.",
         metavar="RUN",
         changes_on_resume=True,
+        panel=_START,
     )
     init_from: Path | None = setting(
         None,
         help="Start from this model's weights (fine-tuning); symbols that it lacks get fresh weights.",
         metavar="RUN_OR_FILE",
+        panel=_START,
     )
 
 
@@ -93,9 +96,10 @@ def train(
         Path | None,
         typer.Option(
             help="Take settings from a TOML file, such as the run.toml of any run; options on the command line win.",
-            metavar="FILE",
+            metavar="<file>",
             show_default=False,
             readable=False,
+            rich_help_panel=_START,
         ),
     ] = None,
     reset: Annotated[

@@ -105,7 +105,7 @@ class ScoringSettings(Settings):
     fit_temperature: str | None = setting(
         None,
         help="Also report the score at the softmax temperature that suits this other text best.",
-        metavar="TEXT",
+        metavar="FILE",
     )
     unknown: str = setting(
         "error",
