@@ -51,6 +51,7 @@ class Setting:
         metavar: what stands for the value in the help; "" for a word made of its type.
         shown_default: what the help says of the default, where the field's own value would say less.
         changes_on_resume: whether a run that goes on may be given another value.
+        is_given_once: whether the command line refuses it a second time; else the last value holds.
         is_argument: whether the command line takes it by position, not by an option's name.
         is_internal: whether it has no option, because it follows from other things.
         before: the value that was in effect before the setting existed: what was stored then has it.
@@ -72,6 +73,7 @@ class Setting:
     metavar: str = ""
     shown_default: str | None = None
     changes_on_resume: bool = False
+    is_given_once: bool = False
     is_argument: bool = False
     is_internal: bool = False
     before: Any = _ALWAYS_THERE

@@ -41,7 +41,7 @@ def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Ca
                 if name not in known:
                     given[name] = value
                 elif value is not None and value is not False and value != []:
-                    given[name] = tuple(value) if isinstance(value, list) else value
+                    given[name] = _one_or_all(value, known[name]) if isinstance(value, list) else value
                 elif value is False and known[name].default is True:
                     given[name] = False
             function(**given)
@@ -101,6 +101,16 @@ def write_config(settings: Mapping[str, Any]) -> bytes:
     return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
 
 
+def require_one_voice(settings: Any) -> None:  # noqa: ANN401 - any group that has both
+    """Makes sure that a command is not told to say less and more.
+
+    Raises:
+        SettingsError: it is.
+    """
+    if settings.quiet and settings.verbose:
+        raise SettingsError("`quiet` says less, `verbose` says more; leave one of them out")
+
+
 def settings_of(command: Callable[..., None]) -> dict[str, Setting]:
     """The settings among a command's options and arguments, by name."""
     found: dict[str, Setting] = getattr(command, "settings", {})
@@ -135,6 +145,14 @@ def _unset(setting: Setting) -> Any:  # noqa: ANN401 - typer's idea of "not give
     return False if setting.kind is bool and setting.default is False else None
 
 
+def _one_or_all(values: list[Any], setting: Setting) -> Any:  # noqa: ANN401 - of the setting's type
+    if setting.is_many:
+        return tuple(values)
+    if len(values) > 1:
+        raise SettingsError(f"{setting.option} is given {len(values)} times, and takes one value; leave the others out")
+    return values[0]
+
+
 def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
     common: dict[str, Any] = {"help": setting.help, "show_default": shown_default(setting) or False}
     if setting.kind is not bool:
@@ -151,4 +169,5 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
         if setting.default is not False:
             names[0] += "/--no-" + setting.option.removeprefix("--")
         return Annotated[bool | None if setting.default is not False else bool, typer.Option(*names, **common)]
-    return Annotated[list[str] | None if setting.is_many else str | None, typer.Option(*names, **common)]
+    can_repeat = setting.is_many or setting.is_given_once
+    return Annotated[list[str] | None if can_repeat else str | None, typer.Option(*names, **common)]
