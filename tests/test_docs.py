@@ -18,9 +18,9 @@ from command import invoke
 from typer.main import get_command
 
 from charrnn.cli.app import app
-from charrnn.cli.options import read_config
 from charrnn.cli.train import GROUPS
 from charrnn.errors import ExitCode
+from charrnn.storage.config import read_config
 from charrnn.text.catalog import CATALOG, Entry
 
 ROOT = Path(__file__).parents[1]
@@ -92,9 +92,10 @@ class Reader:
         else:
             assert line == "pip install ."
 
-    def provide_run(self, path):
-        """Puts a small run where a page says that there is one."""
-        path = self.folder / path
+    def provide_run(self, given):
+        """Puts a small run where a page says that there is one, by its name or its path."""
+        is_name = Path(given).name == str(given) and not Path(given).suffix
+        path = self.folder / ("checkpoints" if is_name else "") / given
         if path.exists():
             return
         if path.suffix == ".safetensors":
@@ -187,7 +188,7 @@ def test_a_page_shows_commands_in_marked_blocks_alone():
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_every_program_shown_works(page, reader, capsys):
     for program in blocks(page, "python"):
-        for run in re.findall(r'"(checkpoints/\w+)"', program):
+        for run in re.findall(r'load\("(\w+)"', program):
             reader.provide_run(run)
         with contextlib.chdir(reader.folder):
             exec(program, {})

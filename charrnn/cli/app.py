@@ -60,8 +60,8 @@ def charrnn(
     Examples:
       charrnn corpus c
       charrnn train corpora/c.txt --minutes 5
-      charrnn sample checkpoints/c --length 600
-      charrnn perplexity checkpoints/c other.c
+      charrnn sample c --length 600
+      charrnn perplexity c other.c
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from charrnn.cli.run_argument import RunOrFile, chosen_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,12 +21,7 @@ _SHOWN_VALUE = 10_000
 
 
 def inspect(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
-        ),
-    ],
+    model: RunOrFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a model is and how it was made. A model whose weights went wrong is shown too.
@@ -34,13 +30,14 @@ def inspect(
 
     \b
     Examples:
-      charrnn inspect checkpoints/shakespeare
+      charrnn inspect shakespeare
       charrnn inspect model.safetensors --json
     """
     from charrnn.reports.terminal import is_terminal, write_result, write_table
     from charrnn.storage.model_file import model_path, read_model
 
-    facts = {"file": str(model_path(model)), **_described(read_model(model, allow_nonfinite=True))}
+    file = model_path(chosen_run(model))
+    facts = {"file": str(file), **_described(read_model(file, allow_nonfinite=True))}
     if as_json:
         import json
 

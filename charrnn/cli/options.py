@@ -3,14 +3,15 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from charrnn.errors import InputError, SettingsError
-from charrnn.fields import Setting, Settings, did_you_mean
+from charrnn.cli.run_argument import run_names
+from charrnn.errors import SettingsError
+from charrnn.fields import Setting, Settings
 
 _WORDS = {int: "whole number", float: "number", str: "text", Path: "path"}
 
@@ -54,51 +55,6 @@ def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Ca
         return command
 
     return decorate
-
-
-def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
-    """Settings from a TOML file of names and values, each checked.
-
-    Args:
-        path: of the file.
-        groups: whose settings it may hold; names may be written with dashes too.
-
-    Raises:
-        InputError: the file cannot be read, or is not TOML.
-        SettingsError: a name is unknown, or a value is out of range.
-    """
-    import tomllib
-
-    try:
-        values = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin files with a mark
-    except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not a TOML file of settings: {error}") from error
-    known = {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
-    given = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            raise SettingsError(f"{str(path)!r}: there is no setting {key!r}{did_you_mean(name, known)}")
-        if name in given:
-            raise SettingsError(f"{str(path)!r}: {name} is given twice")
-        given[name] = known[name].from_plain(value)
-        try:
-            known[name].check(given[name])
-        except SettingsError as error:
-            raise SettingsError(f"{str(path)!r}: {error}") from error
-    return given
-
-
-def write_config(settings: Mapping[str, Any]) -> bytes:
-    """A TOML file of settings, for ``read_config``; what is None is left out."""
-    import tomli_w
-
-    from charrnn.storage.container import plain
-
-    given = {name: value for name, value in settings.items() if value is not None}
-    return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
 
 
 def require_one_voice(settings: Any) -> None:  # noqa: ANN401 - any group that has both
@@ -160,6 +116,8 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)
+        if setting.names_run:
+            common["autocompletion"] = run_names
     if setting.is_argument:
         return Annotated[list[str] | None, typer.Argument(**common)]
     names = [setting.option, *([setting.short] if setting.short else [])]

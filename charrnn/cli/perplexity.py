@@ -3,12 +3,12 @@
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli.options import require_one_voice, with_settings
+from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.cli.stdin import has_input
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
@@ -45,12 +45,7 @@ class AskingSettings(Settings):
 
 @with_settings(ScoringSettings, AskingSettings)
 def perplexity(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
-        ),
-    ],
+    model: RunOrFile = None,
     texts: Annotated[
         list[str] | None,
         typer.Argument(
@@ -69,17 +64,16 @@ def perplexity(
 
     \b
     Examples:
-      charrnn perplexity checkpoints/shakespeare held-out.txt
-      charrnn perplexity checkpoints/shakespeare --text "To be, or not to be"
+      charrnn perplexity shakespeare held-out.txt
+      charrnn perplexity shakespeare --text "To be, or not to be"
       charrnn perplexity model.safetensors one.txt two.txt --json
-      charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
-      charrnn perplexity checkpoints/shakespeare held-out.txt --dynamic --fit-temperature other.txt
-      cat candidates.txt | charrnn perplexity checkpoints/shakespeare --by-line
+      charrnn perplexity shakespeare held-out.txt --windowed 256
+      charrnn perplexity shakespeare held-out.txt --dynamic --fit-temperature other.txt
+      cat candidates.txt | charrnn perplexity shakespeare --by-line
     """
-    settings, asking = (
-        ScoringSettings(**ScoringSettings.part_of(given)),
-        AskingSettings(**AskingSettings.part_of(given)),
-    )
+    settings = ScoringSettings(**ScoringSettings.part_of(given))
+    asking = AskingSettings(**AskingSettings.part_of(given))
+    run = chosen_run(model)
     names = texts or []
     if not names and not asking.text:
         if not has_input(alternative="naming it as -", quiet=asking.quiet):
@@ -95,7 +89,7 @@ def perplexity(
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
     from charrnn.storage.model_file import read_model
 
-    file = read_model(model)
+    file = read_model(run)
     if unavailable_reason() is not None and not asking.quiet:
         write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     started = time.perf_counter()
@@ -106,7 +100,7 @@ def perplexity(
     if settings.json:
         import json
 
-        result = {"model": str(model), **scores_to_json(scored)}
+        result = {"model": str(run), **scores_to_json(scored)}
         write_result(json.dumps(result, ensure_ascii=is_terminal(), allow_nan=False) + "\n")
     else:
         write_scores(scored)

@@ -5,12 +5,12 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.options import require_one_voice, with_settings
+from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.cli.stdin import has_input
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Settings, setting
@@ -74,12 +74,7 @@ class WritingSettings(Settings):
 
 @with_settings(GenerationSettings, WritingSettings)
 def sample(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
-        ),
-    ],
+    model: RunOrFile = None,
     text: Annotated[
         str | None,
         typer.Argument(
@@ -98,10 +93,10 @@ def sample(
 
     \b
     Examples:
-      charrnn sample checkpoints/shakespeare
-      charrnn sample checkpoints/shakespeare "KING RICHARD:" --length 300 --temperature 0.7
+      charrnn sample shakespeare
+      charrnn sample shakespeare "KING RICHARD:" --length 300 --temperature 0.7
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
-      head -c 200 play.txt | charrnn sample checkpoints/shakespeare
+      head -c 200 play.txt | charrnn sample shakespeare
     """
     if text is not None and "prompt" in given:
         raise SettingsError("the prompt is given twice, as PROMPT and with --prompt; leave one of them out")
@@ -119,7 +114,7 @@ def sample(
     settings = GenerationSettings(**{"seed": new_seed(), **GenerationSettings.part_of(given)})
     if settings.stop is not None:
         _typed(settings.stop, option="--stop")
-    language_model = load(model, num_threads=writing.threads)
+    language_model = load(chosen_run(model), num_threads=writing.threads)
     prompt = _prompt(writing)
     if unavailable_reason() is not None and not writing.quiet:
         write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")

@@ -63,6 +63,7 @@ class ScoredTexts:
         temperature: of the softmax, where it was fitted.
         apart: scores that are not the model's alone, by name.
         notes: what the user should know of how the texts were found.
+        level: what a symbol of the model is, "char" or "byte".
     """
 
     protocol: str
@@ -70,6 +71,7 @@ class ScoredTexts:
     temperature: float | None = None
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    level: str = "char"
 
     @property
     def total(self) -> Score:
@@ -113,13 +115,22 @@ def score_texts(
     else:
         encoded = [_encode(source, model.vocab, settings) for source in sources]
         texts = _score_whole(predictor, model.vocab, encoded, settings)
-    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes))
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), level=model.vocab.level)
     if not found.total.num_predictions:
-        raise InputError(
-            f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
-            "so a text needs at least two that the model knows"
-        )
+        names_of_texts = ", ".join(repr(text.name) for text in texts)
+        raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
     return replace(found, apart=_score_apart(model, encoded, fitted, settings))
+
+
+def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
+    """Why a text without a prediction has none; see ``score_lines`` and ``score_ids`` for what is given."""
+    if not settings.by_line:
+        return "the first symbol is given, so a text needs at least two that the model knows"
+    if "\n" in vocab:
+        return "by line, a text needs at least one symbol that the model knows"
+    return (
+        "the model knows no newline, so the first symbol of a line is given, and one needs at least two that it knows"
+    )
 
 
 def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:
@@ -179,12 +190,14 @@ def _score_apart(
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
-        found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
+        found["temperature"] = ScoredTexts(
+            protocol, _exact(tempered, model.vocab, texts), temperature=value, level=model.vocab.level
+        )
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork
 
         learning = DynamicNetwork(model.settings, model.weights)
-        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts))
+        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts), level=model.vocab.level)
     return found
 
 

@@ -1,12 +1,16 @@
-"""A run as a person sees it: one progress bar on a terminal, plain lines elsewhere; always on stderr."""
+"""A run as a person sees it: one progress bar on a terminal or in a notebook, plain lines elsewhere.
+
+All goes to stderr but the lines in a notebook, which would show them as errors.
+"""
 
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
+from charrnn.reports.part import num_scored
 from charrnn.reports.terminal import inert, say
 from charrnn.training import event
 from charrnn.units import bits
@@ -52,7 +56,11 @@ class Lines:
             case event.Progressed():
                 self._progress = happened
             case event.Evaluated():
-                speed = "" if self._progress is None else f"  {self._progress.symbols_per_second:,.0f} symbols/s"
+                speed = (
+                    ""
+                    if self._progress is None
+                    else f"  {self._progress.symbols_per_second:,.0f} {happened.model.vocab.level}s/s"
+                )
                 total = f"/{self._num_steps}" if self._num_steps else ""
                 say(f"step {happened.step}{total}  {evaluation_line(happened)}{speed}  {clock(happened.seconds)}")
             case event.Warned():
@@ -67,13 +75,15 @@ class Bar:
 
     Args:
         sample: writes a short text from an evaluated model; None shows none.
-        width: characters of the terminal's width.
+        level: what a symbol is, "char" or "byte".
     """
 
-    def __init__(self, sample: SampleWriter | None) -> None:
-        from tqdm import tqdm
+    def __init__(self, sample: SampleWriter | None, *, level: str) -> None:
+        from tqdm.auto import tqdm
 
+        self._lines = sys.stdout if is_notebook() else sys.stderr
         self._sample = sample
+        self._level = level
         self._num_evaluated = 0
         self._held_out = ""
         self._bar = tqdm(
@@ -90,18 +100,18 @@ class Bar:
         """Moves the bar, or writes a line above it."""
         match happened:
             case event.Planned():
-                self._bar.total = happened.num_steps
+                self._bar.reset(total=happened.num_steps)
                 self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
                 self._write(plan_line(happened))
             case event.Progressed():
                 left = "" if math.isnan(happened.seconds_left) else f" {clock(happened.seconds_left)} left"
                 self._bar.n = happened.step
                 self._bar.set_description_str(
-                    f"loss {happened.nats:.3f} nats {bits(happened.nats):.3f} bits{self._held_out} "
+                    f"loss {happened.nats:.3f}{self._held_out} nats/{self._level} "
                     f"{happened.symbols_per_second / 1000:,.0f}k/s{left}"
                 )
             case event.Evaluated():
-                self._held_out = f" held-out {happened.score.nats_per_symbol:.3f}"
+                self._held_out = f", held-out {happened.score.nats_per_symbol:.3f}"
                 self._write(f"step {happened.step:>6}  {evaluation_line(happened)}")
                 if self._sample is not None and self._num_evaluated % 4 == 0:
                     self._write(_indented(self._sample(happened)))
@@ -116,17 +126,49 @@ class Bar:
 
     def _write(self, line: str) -> None:
         with suppress(OSError):
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(line, file=self._lines)
 
 
 @contextmanager
-def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None) -> Iterator[Report]:
-    """The report that suits ``stream``: a bar on a terminal, lines elsewhere, warnings alone when ``quiet``."""
-    report: Report = Silence() if quiet else Bar(sample) if stream.isatty() else Lines()
+def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None, level: str) -> Iterator[Report]:
+    """The report that suits: a bar on a terminal or in a notebook, lines elsewhere; warnings alone when ``quiet``."""
+    is_live = stream.isatty() or is_notebook()
+    report: Report = Silence() if quiet else Bar(sample, level=level) if is_live else Lines()
     try:
         yield report
     finally:
         report.close()
+
+
+def is_notebook() -> bool:
+    """Whether the caller's output is shown in a notebook: whether a kernel runs it."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def follow(events: Iterable[event.Event], *watchers: Callable[[event.Event], object]) -> event.Finished:
+    """Hands each event of a run to all who watch, in order; gives the last one.
+
+    Args:
+        events: of ``Run.events``.
+        watchers: called with each event.
+    """
+    finished: event.Finished | None = None
+    for happened in events:
+        for watch in watchers:
+            watch(happened)
+        if isinstance(happened, event.Finished):
+            finished = happened
+    if finished is None:
+        raise RuntimeError("the run yielded no end")
+    return finished
+
+
+def short_sample(evaluated: event.Evaluated) -> str:
+    """A few lines by the model as it is now, always from the same seed so that progress shows."""
+    from charrnn.inference.language_model import LanguageModel
+
+    return LanguageModel(evaluated.model, num_threads=1).sample(length=160, temperature=0.8, seed=0)[0]
 
 
 def plan_line(plan: event.Planned) -> str:
@@ -137,12 +179,10 @@ def plan_line(plan: event.Planned) -> str:
 
 def evaluation_line(evaluated: event.Evaluated) -> str:
     """Training and held-out loss in nats per symbol, the latter in bits too."""
-    nats = evaluated.score.nats_per_symbol
+    nats, level = evaluated.score.nats_per_symbol, evaluated.model.vocab.level
+    scored = "held-out sample" if num_scored(evaluated.score) < evaluated.num_held_out else "held-out"
     mark = " *" if evaluated.is_best else ""
-    return (
-        f"train {evaluated.train_nats:.4f}  held-out {nats:.4f} nats "
-        f"{bits(nats):.4f} bits/{evaluated.model.vocab.level}{mark}"
-    )
+    return f"train {evaluated.train_nats:.4f}  {scored} {nats:.4f} nats/{level}  {bits(nats):.4f} bits/{level}{mark}"
 
 
 def clock(seconds: float) -> str:

@@ -19,7 +19,11 @@ _CODES = {
     "warning": "1;33",
 }
 _LABEL = re.compile(r"([a-z]+):( +)")
-_LABELS = {"charrnn": "error", "warning": "warning", **dict.fromkeys(("note", "text", "model", "train", "run"), "name")}
+_LABELS = {
+    "charrnn": "error",
+    "warning": "warning",
+    **dict.fromkeys(("note", "text", "model", "train", "run", "best"), "name"),
+}
 _USUAL_COLUMNS = 80
 
 

@@ -1,10 +1,11 @@
 """The end of a run in a few lines: how good, where it is, what to type next."""
 
-import shlex
 from pathlib import Path
 
 from charrnn.models.settings import ModelSettings
+from charrnn.reports.part import held_out_part, num_scored
 from charrnn.reports.progress import clock
+from charrnn.storage.run_name import name_to_type
 from charrnn.training.event import Finished
 from charrnn.units import bits, perplexity
 
@@ -20,8 +21,10 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
     """
     best = finished.best
     nats = best.nats_per_symbol
-    error = best.standard_error * best.num_chars / best.num_predictions
-    run = shlex.quote(str(directory))
+    error = best.standard_error_per_byte if level == "byte" else best.standard_error
+    part = held_out_part(num_scored(best), finished.num_held_out, level=level)
+    per_symbol = f"perplexity {perplexity(nats):.3f}" + (" per byte" if level == "byte" else "")
+    run = name_to_type(directory)
     ends = {
         "end": "to the end of its plan",
         "patience": "until the held-out loss no longer fell",
@@ -30,8 +33,8 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
     rows = [
         ("model", f"{shape.title}, {shape.num_parameters:,} weights"),
         ("trained", f"{finished.step:,} steps in {clock(finished.seconds)}, {ends[finished.reason]}"),
-        ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f} at step {finished.best_step}"),
-        ("", f"{bits(nats):.4f} bits/{level}, perplexity {perplexity(nats):.3f}"),
+        ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"),
+        ("", f"of {part}, by the model of step {finished.best_step:,}"),
         ("file", str(directory / "model.safetensors")),
         ("next", f"charrnn sample {run} --prompt ..."),
         ("", f"charrnn perplexity {run} TEXT"),

@@ -12,11 +12,8 @@ from types import TracebackType
 
 from charrnn.errors import InputError, LockedError, OutputError, SettingsError
 from charrnn.files import probe_writable
-from charrnn.storage.metrics import METRICS_NAME
-from charrnn.storage.training_file import TRAINING_NAME
+from charrnn.storage.run_files import CONFIG_NAME, LOCK_NAME, METRICS_NAME, TRAINING_NAME
 
-LOCK_NAME = ".lock"
-CONFIG_NAME = "run.toml"
 # What a run writes before its first checkpoint: a directory with no more than that holds no run to go on with.
 _BEFORE_CHECKPOINT = {METRICS_NAME, CONFIG_NAME}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")

@@ -8,6 +8,7 @@ from charrnn.fields import Settings, setting
 
 _PANEL = "Text"
 DEFAULT_VAL_FRACTION = 0.1
+DOWNLOAD_SECONDS = 180  # after which the download of a corpus is given up
 _DEFAULT_ENCODING = "utf-8"
 
 

@@ -19,8 +19,9 @@ mpl.rcParams["svg.hashsalt"] = "charrnn"  # the same runs give the same bytes
 mpl.rcParams["font.family"] = "sans-serif"
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of output
 
-from charrnn.storage.metrics import METRICS_NAME, read_metrics  # noqa: E402
+from charrnn.storage.metrics import read_metrics  # noqa: E402
 from charrnn.storage.model_file import read_model  # noqa: E402
+from charrnn.storage.run_files import METRICS_NAME  # noqa: E402
 
 CELLS = ("rnn", "gru", "lstm")
 COLOURS = {"rnn": "#b3541e", "gru": "#2a6f97", "lstm": "#2d6a4f"}  # dark enough on white; marks tell them apart too

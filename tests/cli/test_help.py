@@ -172,5 +172,5 @@ def test_values_are_named_in_words():
     for name in NAMES:
         shown = invoke(name, "--help").out
         assert set(re.findall(r"<([^>]+)>", shown)) <= {
-            *("whole number", "number", "text", "file", "directory", "run", "run or file", "name"),
+            *("whole number", "number", "text", "file", "directory", "run", "run or file", "name", "seconds"),
         }

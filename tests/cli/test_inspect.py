@@ -4,7 +4,8 @@ import math
 import numpy as np
 from command import invoke
 
-from charrnn.storage.model_file import MODEL_NAME, ModelFile, read_model, write_model
+from charrnn.storage.model_file import ModelFile, read_model, write_model
+from charrnn.storage.run_files import MODEL_NAME
 
 
 def test_a_model_is_described_in_words_and_as_json(run_of):

@@ -92,7 +92,7 @@ PERPLEXITY = {
     "--verbose": None,
     "--threads": "1",
 }
-CORPUS = {"--out": "{out}", "--force": None, "--clean": None}
+CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
 INSPECT = {"--json": None, "--all": None}
 VERIFY = {"--quiet": None}
 COMMANDS = {
@@ -132,7 +132,7 @@ def places(tmp_path_factory):
 @pytest.fixture
 def untrained(monkeypatch):
     """Training itself is left out: pairs of options need not wait for it."""
-    finished = event.Finished(1, "end", Score(2.0, 4.0, 2, 2, 2), 1, 0.1)
+    finished = event.Finished(1, "end", Score(2.0, 4.0, 2, 2, 2), 1, 0.1, 3)
     monkeypatch.setattr(run_module, "Run", lambda *_, **__: None)
     monkeypatch.setattr(train_module, "_follow", lambda *_, **__: finished)
 

@@ -16,7 +16,6 @@ from command import invoke
         (["train", "t", "--cell"], "--cell needs a value: --cell rnn|lstm|gru|gru-before"),
         (["corpus", "-o"], "-o needs a value: -o <directory>"),
         (["inspect", "m", "--json=5"], "--json takes no value"),
-        (["inspect"], "RUN_OR_FILE is missing (usage: charrnn inspect RUN_OR_FILE [OPTIONS])"),
         (["verify", "a", "b c"], "'b c' is one argument too many; put a text of several words between quotes"),
     ],
     ids=str,

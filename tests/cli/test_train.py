@@ -20,10 +20,10 @@ def test_train_sample_and_score_work_one_after_the_other(tmp_path, text):
     code, out, err = run("train", text, *TINY, cwd=tmp_path, fresh=True)
     assert code == 0, err
     assert "held-out loss" in out
-    assert "charrnn sample checkpoints/play" in out
+    assert "charrnn sample play" in out
     assert "plan: 8 steps" in err
     assert "\x1b" not in out + err
-    code, out, _ = run("sample", "checkpoints/play", "--length", 30, "--seed", 1, cwd=tmp_path, fresh=True)
+    code, out, _ = run("sample", "play", "--length", 30, "--seed", 1, cwd=tmp_path, fresh=True)
     assert (code, len(out.rstrip("\n")) > 20) == (0, True)
     code, out, _ = run("perplexity", "checkpoints/play", text, "--json", cwd=tmp_path, fresh=True)
     assert (code, json.loads(out)["total"]["num_chars"]) == (0, 409)

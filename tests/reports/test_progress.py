@@ -22,7 +22,7 @@ MODEL = ModelFile(SHAPE, VOCAB, {n: np.zeros(s, np.float32) for n, s in SHAPE.pa
 EVENTS = [
     event.Planned(num_steps=10, eval_every=5, seconds_per_step=0.002),
     event.Progressed(5, 10, 0.7, 0.01, 1.0, 1234.0, 3.0, math.nan),
-    event.Evaluated(5, SCORE, 0.71, 3.0, True, MODEL),
+    event.Evaluated(5, SCORE, 0.71, 3.0, True, MODEL, num_held_out=101),
     event.Warned("the disk is \x1b[2J full"),
 ]
 
@@ -49,7 +49,7 @@ def shown(capsys, report):
 def test_lines_tell_plan_losses_speed_and_warnings_with_no_escape(capsys):
     text = shown(capsys, Lines())
     assert "plan: 10 steps (2.0 ms each), held-out loss every 5" in text
-    assert "step 5/10  train 0.7100  held-out 0.6931 nats 1.0000 bits/char *  1,234 symbols/s  0:03" in text
+    assert "step 5/10  train 0.7100  held-out 0.6931 nats/char  1.0000 bits/char *  1,234 chars/s  0:03" in text
     assert r"warning: the disk is \x1b[2J full" in text
     assert "\x1b" not in text
 
@@ -59,9 +59,11 @@ def test_silence_lets_warnings_through_alone(capsys):
 
 
 def test_a_bar_shows_losses_and_now_and_then_a_sample(capsys):
-    with report_to(Terminal(True), quiet=False, sample=lambda _: "some\x1b text\nmore") as report:
+    with report_to(Terminal(True), quiet=False, sample=lambda _: "some\x1b text\nmore", level="byte") as report:
+        report.show(EVENTS[2])
         text = shown(capsys, report)
     assert "held-out 0.6931 nats" in text
+    assert "loss 0.700, held-out 0.693 nats/byte" in text
     assert "    | some\\x1b text\n" in text.replace("\r", "\n")
 
 
@@ -69,7 +71,7 @@ def test_a_bar_shows_losses_and_now_and_then_a_sample(capsys):
     ("is_terminal", "quiet", "kind"), [(False, False, Lines), (False, True, Silence), (True, True, Silence)]
 )
 def test_the_report_suits_the_stream(is_terminal, quiet, kind):
-    with report_to(Terminal(is_terminal), quiet=quiet, sample=None) as report:
+    with report_to(Terminal(is_terminal), quiet=quiet, sample=None, level="char") as report:
         assert isinstance(report, kind)
 
 
@@ -81,7 +83,13 @@ def test_durations_read_as_clocks(seconds, text):
 @pytest.mark.parametrize("level", ["char", "byte"])
 def test_an_evaluation_names_what_a_symbol_is(capsys, level):
     vocab = Vocab.of_text("ab") if level == "char" else Vocab.bytes()
-    Lines().show(event.Evaluated(5, SCORE, 0.71, 3.0, False, replace(MODEL, vocab=vocab)))
+    Lines().show(event.Evaluated(5, SCORE, 0.71, 3.0, False, replace(MODEL, vocab=vocab), 101))
     said = capsys.readouterr().err
-    assert f"held-out 0.6931 nats 1.0000 bits/{level}  0:03" in said
+    assert f"held-out 0.6931 nats/{level}  1.0000 bits/{level}  0:03" in said
     assert "*" not in said
+
+
+@pytest.mark.parametrize(("num_held_out", "named"), [(101, "  held-out 0.6931"), (102, "  held-out sample 0.6931")])
+def test_a_score_of_the_first_held_out_symbols_is_called_a_sample(capsys, num_held_out, named):
+    Lines().show(event.Evaluated(5, SCORE, 0.71, 3.0, False, MODEL, num_held_out))
+    assert named in capsys.readouterr().err

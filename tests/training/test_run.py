@@ -13,6 +13,7 @@ from charrnn.errors import DivergedError, OutputError
 from charrnn.models.native.build import library
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model
+from charrnn.storage.run_files import METRICS_NAME
 from charrnn.training import event, learner, run
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
@@ -60,7 +61,7 @@ def test_stopped_after_any_update_a_run_evaluates_and_ends_as_one_that_never_sto
     list(make_run(task, tmp_path / "stopped").events(StopAfter(num_updates)))
     list(resumed(task, tmp_path / "stopped").events(never))
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
-    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / metrics.METRICS_NAME)]
+    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / METRICS_NAME)]
     assert steps == [4, 8, 12, 14]
 
 
