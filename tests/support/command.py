@@ -54,13 +54,10 @@ def invoke(*arguments, stdin=b"", cwd="."):
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
     err = io.StringIO()
     code = 0
-    given = tempfile.TemporaryFile()
-    given.write(stdin)
-    given.seek(0)
     with (
-        io.TextIOWrapper(given) as read,
+        io.TextIOWrapper(tempfile.TemporaryFile()) as given,
         mock.patch.object(sys, "argv", ["charrnn", *map(str, arguments)]),
-        mock.patch.object(sys, "stdin", read),
+        mock.patch.object(sys, "stdin", given),
         mock.patch.dict(os.environ, {"COLUMNS": ENVIRONMENT["COLUMNS"]}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
