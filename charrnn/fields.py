@@ -52,6 +52,7 @@ class Setting:
         shown_default: what the help says of the default, where the field's own value would say less.
         names_run: whether its value names a run, which the shell can complete.
         changes_on_resume: whether a run that goes on may be given another value.
+        is_given_once: whether the command line refuses it a second time; else the last value holds.
         is_argument: whether the command line takes it by position, not by an option's name.
         is_internal: whether it has no option, because it follows from other things.
         before: the value that was in effect before the setting existed: what was stored then has it.
@@ -74,6 +75,7 @@ class Setting:
     shown_default: str | None = None
     names_run: bool = False
     changes_on_resume: bool = False
+    is_given_once: bool = False
     is_argument: bool = False
     is_internal: bool = False
     before: Any = _ALWAYS_THERE

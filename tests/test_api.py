@@ -19,7 +19,7 @@ from charrnn.storage.run_directory import RunLock
 
 SIZES = {"hidden_size": 6, "batch_size": 2, "bptt": 5, "threads": 1, "precision": "float32"}
 KNOWN = {name: each for group in GROUPS for name, each in group.settings().items() if not each.is_internal}
-OF_THE_COMMAND = {"quiet", "json"}  # what it prints
+OF_THE_COMMAND = {"quiet", "json", "verbose"}  # what it prints
 
 
 @pytest.fixture

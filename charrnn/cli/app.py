@@ -12,6 +12,7 @@ import typer
 
 from charrnn.cli.corpus import corpus
 from charrnn.cli.inspect import inspect
+from charrnn.cli.parser import Command, Group
 from charrnn.cli.perplexity import perplexity
 from charrnn.cli.sample import sample
 from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
@@ -28,7 +29,8 @@ COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
 
 app = typer.Typer(
     name="charrnn",
-    no_args_is_help=True,
+    cls=Group,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,8 +48,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def charrnn(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with any error.")] = False,
 ) -> None:
@@ -60,10 +63,13 @@ def charrnn(
       charrnn sample c --length 600
       charrnn perplexity c other.c
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.options import with_settings
+from charrnn.cli.options import require_one_voice, with_settings
 from charrnn.cli.run_argument import run_names
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
@@ -25,13 +25,29 @@ class ResultSettings(Settings):
 
     Attributes:
         quiet: show warnings only, and print the model's path.
+        verbose: tell learning rate, gradient and each new plan too.
         json: print the result as one JSON object.
     """
 
     quiet: bool = setting(
         False, help="Show warnings only; print the model's path.", panel="Output", short="-q", changes_on_resume=True
     )
+    verbose: bool = setting(
+        False,
+        help="Tell learning rate, gradient and each new plan too.",
+        panel="Output",
+        short="-v",
+        changes_on_resume=True,
+    )
     json: bool = setting(False, help="Print the result as one JSON object.", panel="Output", changes_on_resume=True)
+
+    def check_together(self) -> None:
+        """Makes sure that less or more is said.
+
+        Raises:
+            SettingsError: both are asked for.
+        """
+        require_one_voice(self)
 
 
 GROUPS = (*start.GROUPS, ResultSettings)
@@ -44,9 +60,10 @@ def train(
         str | None,
         typer.Option(
             help="Take settings from a TOML file, or from the run.toml of a run; options on the command line win.",
-            metavar="RUN_OR_FILE",
+            metavar="<run or file>",
             show_default=False,
             autocompletion=run_names,
+            rich_help_panel=start.PANEL,
         ),
     ] = None,
     reset: Annotated[
@@ -93,7 +110,7 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
         if not quiet:
             _say_opening(started)
         with request.saving():
-            finished = _follow(started, request, quiet=quiet, sample=shown.samples)
+            finished = _follow(started, request, quiet=quiet, verbose=result.verbose, sample=shown.samples)
     if is_first:
         _conclude(finished, started, result)
     if finished.reason == "stopped" and request.exit_code is not None:
@@ -108,7 +125,8 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
 def _with_config(given: Mapping[str, Any], config: str) -> dict[str, Any]:
     """The settings of a file, but for those that do not go with the command line's, which win."""
     found = start.with_config(given, config, *GROUPS)
-    for name, other in (("quiet", "samples"), ("samples", "quiet")):
+    pairs = (("quiet", "samples"), ("samples", "quiet"), ("quiet", "verbose"), ("verbose", "quiet"))
+    for name, other in pairs:
         if given.get(name) and other not in given:
             found.pop(other, None)
     return found
@@ -141,17 +159,18 @@ def _say_opening(started: start.Start) -> None:
         say(line)
 
 
-def _follow(started: start.Start, request: "StopRequest", *, quiet: bool, sample: bool) -> "Finished":
+def _follow(started: start.Start, request: "StopRequest", *, quiet: bool, verbose: bool, sample: bool) -> "Finished":
     from charrnn.reports.progress import follow, report_to, short_sample
 
     level = started.prepared.task.vocab.level
-    with report_to(sys.stderr, quiet=quiet, sample=short_sample if sample else None, level=level) as report:
+    writer = short_sample if sample else None
+    with report_to(sys.stderr, quiet=quiet, sample=writer, level=level, verbose=verbose) as report:
         return follow(started.run.events(request), report.show)
 
 
 def _conclude(finished: "Finished", started: start.Start, output: ResultSettings) -> None:
-    from charrnn.reports.summary import run_summary
-    from charrnn.reports.terminal import write_result
+    from charrnn.reports.summary import summary_rows
+    from charrnn.reports.terminal import write_facts, write_result
 
     task, directory = started.prepared.task, started.directory
     shape = task.model
@@ -171,4 +190,4 @@ def _conclude(finished: "Finished", started: start.Start, output: ResultSettings
     elif output.quiet:
         write_result(f"{directory / 'model.safetensors'}\n")
     else:
-        write_result(run_summary(finished, directory, shape, level=task.vocab.level))
+        write_facts(summary_rows(finished, directory, shape, level=task.vocab.level))

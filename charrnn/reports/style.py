@@ -86,15 +86,18 @@ def message_on_terminal(message: str, width: int, *, colour: bool) -> str:
     """A message as a terminal shows it: cut to its width, under its label if it begins with one ("note: ...").
 
     Args:
-        message: one that a terminal does not act on.
+        message: one that a terminal does not act on. A command at its end, after a colon, is never cut: it has a line
+            of its own where it does not fit.
         width: of a line, in characters; 0 leaves the lines as they are.
         colour: whether the label is coloured.
     """
     match = _LABEL.match(message)
     label, word = match.group(0, 1) if match else ("", "")
     rest = message.removeprefix(label)
-    if width:
-        rest = fitted(rest, width, indent=len(label))
+    if width and len(label + rest) > width:
+        before, colon, command = rest.rpartition(": charrnn ")
+        rest = fitted(f"{before}:" if colon else rest, width, indent=len(label))
+        rest += f"\n{' ' * len(label)}charrnn {command}" if colon else ""
     if colour and word in _LABELS:
         label = painted(f"{word}:", _LABELS[word]) + label.removeprefix(f"{word}:")
     return label + rest

@@ -10,8 +10,8 @@ from charrnn.training.event import Finished
 from charrnn.units import bits, perplexity
 
 
-def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, level: str) -> str:
-    """The summary of a run, for stdout.
+def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, level: str) -> list[tuple[str, str]]:
+    """The summary of a run, for ``write_facts``.
 
     Args:
         finished: the run's last event.
@@ -30,14 +30,12 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
         "patience": "until the held-out loss no longer fell",
         "stopped": "until it was stopped",
     }
-    rows = [
+    return [
         ("model", f"{shape.title}, {shape.num_parameters:,} weights"),
         ("trained", f"{finished.step:,} steps in {clock(finished.seconds)}, {ends[finished.reason]}"),
         ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"),
         ("", f"of {part}, by the model of step {finished.best_step:,}"),
         ("file", str(directory / "model.safetensors")),
-        ("next", f"charrnn sample {run} --prompt ..."),
+        ("next", f"charrnn sample {run}"),
         ("", f"charrnn perplexity {run} TEXT"),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "".join(f"{name:<{width}}  {value}\n" for name, value in rows)

@@ -40,7 +40,7 @@ class TextSettings(Settings):
     val: tuple[str, ...] = setting(
         (),
         help="A separate held-out text; may be repeated.",
-        metavar="TEXT",
+        metavar="FILE",
         panel=_PANEL,
         changes_on_resume=True,
     )

@@ -18,6 +18,7 @@ from charrnn.text.settings import is_stdin
 
 CHUNK_BYTES = 1 << 20
 _SNIFFED_BYTES = 8192
+_NAME_CHARS = 40  # of a text that is typed
 
 # Longest first: UTF-32's little-endian mark begins with UTF-16's.
 _BYTE_ORDER_MARKS = [
@@ -42,11 +43,13 @@ class Source:
         name: what a user calls it.
         path: of the file; None for spooled standard input.
         spool: standard input, kept in an unnamed temporary file; None for a file.
+        text: the text itself, where it was typed; None for one that is read.
     """
 
     name: str
     path: Path | None
     spool: IO[bytes] | None = None
+    text: str | None = None
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         """The bytes from first to last.
@@ -54,6 +57,9 @@ class Source:
         Raises:
             InputError: the file cannot be read, or is not a regular file.
         """
+        if self.text is not None:
+            yield self.text.encode("utf-8")
+            return
         if self.spool is not None:
             self.spool.seek(0)
             while chunk := self.spool.read(chunk_bytes):
@@ -87,6 +93,9 @@ class Source:
             InputError: the bytes are not text in ``encoding``; names offset and bytes and what to do.
             SettingsError: there is no such encoding.
         """
+        if self.text is not None:
+            yield self.text
+            return
         decoder: codecs.IncrementalDecoder | None = None
         num_fed = 0
         used = encoding
@@ -115,6 +124,13 @@ class Source:
                 f"{self.name!r} is not {encoding}: byte {shown} at offset {offset:,}; give its encoding "
                 f"(such as `encoding=latin-1`) or model its bytes (`level=byte`)"
             ) from error
+
+
+def typed_source(text: str) -> Source:
+    """A text that is typed and not read; the beginning of its first line is its name."""
+    line, newline, _ = text.partition("\n")
+    is_whole = len(line) <= _NAME_CHARS and not newline
+    return Source(line if is_whole else f"{line[:_NAME_CHARS]}...", None, text=text)
 
 
 class Found(NamedTuple):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from charrnn.training.run import Run
     from charrnn.training.world import World
 
-_PANEL = "Output"
+PANEL = "Start"
+_OUTPUT = "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +46,14 @@ class StartSettings(Settings):
         metavar="RUN",
         names_run=True,
         changes_on_resume=True,
+        panel=PANEL,
     )
     init_from: Path | None = setting(
         None,
         help="Start from this model's weights (fine-tuning); symbols that it lacks get fresh weights.",
         metavar="RUN_OR_FILE",
         names_run=True,
+        panel=PANEL,
     )
 
 
@@ -65,20 +68,20 @@ class OutputSettings(Settings):
     """
 
     name: str | None = setting(
-        None, help="Name of the run.", metavar="NAME", panel=_PANEL, shown_default="the first text's name"
+        None, help="Name of the run.", metavar="NAME", panel=_OUTPUT, shown_default="the first text's name"
     )
     out: Path | None = setting(
         None,
         help="Directory that holds runs.",
         metavar="DIRECTORY",
-        panel=_PANEL,
+        panel=_OUTPUT,
         short="-o",
         shown_default=DEFAULT_RUNS,
     )
     samples: bool = setting(
         True,
         help="Show a short sample now and then (on a terminal or in a notebook).",
-        panel=_PANEL,
+        panel=_OUTPUT,
         changes_on_resume=True,
     )
 

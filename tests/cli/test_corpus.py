@@ -89,7 +89,7 @@ def test_a_download_is_given_as_much_time_as_was_asked_for(tmp_path, sources, mo
     for wrong in ("0", "-1", "nan", "inf"):
         code, out, err = invoke("corpus", "far", "--timeout", wrong, cwd=tmp_path)
         assert (code, out) == (2, "")
-        assert f"--timeout {wrong}: it must be a number above 0" in err
+        assert f"--timeout {wrong}: must be a number above 0" in err
 
 
 def test_on_a_terminal_a_corpus_is_announced_before_it_is_gathered(tmp_path, sources):

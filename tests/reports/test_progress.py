@@ -54,6 +54,53 @@ def test_lines_tell_plan_losses_speed_and_warnings_with_no_escape(capsys):
     assert "\x1b" not in text
 
 
+def test_a_verbose_report_tells_rate_and_gradient_too(capsys):
+    assert "1,234 chars/s  rate 0.01  gradient 1  0:03" in shown(capsys, Lines(verbose=True))
+    assert "rate" not in shown(capsys, Lines())
+    with report_to(Terminal(True), quiet=False, sample=None, level="char", verbose=True) as report:
+        text = shown(capsys, report)
+        report.show(replace(EVENTS[0], num_steps=77))
+    assert "rate 0.01  gradient 1\n" in text
+    assert "plan: 77 steps" in capsys.readouterr().err
+
+
+def test_only_the_first_plan_is_told_above_a_bar(capsys):
+    with report_to(Terminal(True), quiet=False, sample=None, level="char") as report:
+        report.show(EVENTS[0])
+        report.show(replace(EVENTS[0], num_steps=77))
+    said = capsys.readouterr().err
+    assert "plan: 10 steps" in said
+    assert "plan: 77 steps" not in said
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize("seconds_left", [9.0, 35_999.0, math.nan])
+def test_a_bar_and_its_lines_fit_the_terminal(capsys, monkeypatch, columns, seconds_left):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    progress = replace(EVENTS[1], step=1_234_567, seconds_left=seconds_left)
+    evaluated = replace(EVENTS[2], step=123_456, num_held_out=1_000_000)
+    with report_to(Terminal(True), quiet=False, sample=lambda _: "x" * 500, level="byte") as report:
+        for happened in (EVENTS[0], progress, evaluated, progress, event.Warned("a long word " * 20)):
+            report.show(happened)
+        described = report._described(progress)
+    assert len(described) + len("100%|          | ") <= columns
+    assert math.isnan(seconds_left) or described.endswith(f"{clock(seconds_left)} left")
+    assert ("held-out" in described) == (columns >= 60)
+    lines = [line for line in capsys.readouterr().err.replace("\r", "\n").split("\n") if "|" not in line[:6]]
+    assert any(line.startswith("step 123456  train") and line.endswith("*") for line in lines)
+    assert columns < 60 or all(len(line) <= columns for line in lines)
+
+
+def test_a_bar_in_colour_marks_the_best(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with report_to(Terminal(True), quiet=False, sample=lambda _: "a\x1b[31m", level="char") as report:
+        text = shown(capsys, report)
+    assert "bits/char \x1b[32m*\x1b[0m\n" in text
+    assert "\x1b[2m    | a\\x1b[31m\x1b[0m" in text
+    assert "\x1b[1;33mwarning:\x1b[0m the disk is \\x1b[2J full" in text
+
+
 def test_silence_lets_warnings_through_alone(capsys):
     assert shown(capsys, Silence()) == "warning: the disk is \\x1b[2J full\n"
 

@@ -74,6 +74,13 @@ def test_a_message_is_cut_under_its_label():
     assert message_on_terminal("note: one two three", 0, colour=False) == "note: one two three"
 
 
+def test_a_command_at_the_end_of_a_message_is_never_cut():
+    message = "note: it stopped; go on with: charrnn train --resume 'my run'"
+    assert message_on_terminal(message, 80, colour=False) == message
+    shown = message_on_terminal(message, 20, colour=False)
+    assert shown == "note: it stopped; go\n      on with:\n      charrnn train --resume 'my run'"
+
+
 def test_a_label_is_coloured_and_nothing_else():
     assert message_on_terminal("charrnn: no", 80, colour=True) == painted("charrnn:", "error") + " no"
     assert message_on_terminal("warning: no", 80, colour=True) == painted("warning:", "warning") + " no"

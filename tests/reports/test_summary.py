@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from charrnn.models.settings import ModelSettings
-from charrnn.reports.summary import run_summary
+from charrnn.reports.summary import summary_rows
 from charrnn.training.event import Finished
 from charrnn.units import Score
 
@@ -21,13 +21,12 @@ SHAPE = ModelSettings(vocab_size=7, cell="gru", hidden_size=4)
 
 
 def rows(finished, directory, *, level="char"):
-    lines = run_summary(finished, directory, SHAPE, level=level).splitlines()
-    width = max(line.index("  ") for line in lines if not line.startswith(" "))
-    return [(line[:width].rstrip(), line[width + 2 :]) for line in lines]
+    return summary_rows(finished, directory, SHAPE, level=level)
 
 
 def test_the_summary_tells_loss_place_and_what_to_type_next(tmp_path):
-    text = run_summary(Finished(10, "end", OF_BYTES, 5, 61.0, 101), tmp_path, SHAPE, level="byte")
+    found = rows(Finished(10, "end", OF_BYTES, 5, 61.0, 101), tmp_path, level="byte")
+    text = "".join(f"{name}  {value}\n" for name, value in found)
     assert f"0.6931 nats/byte ± {ERROR:.4f}, 1.0000 bits/byte, perplexity 2.000 per byte\n" in text
     assert "of all 101 held-out bytes, by the model of step 5\n" in text
     assert "char/" not in text
@@ -42,7 +41,7 @@ def test_the_summary_is_of_what_was_trained(tmp_path):
     assert found["trained"] == "1,234 steps in 1:01:11, to the end of its plan"
     assert found["held-out loss"] == f"0.6931 nats/char ± {ERROR:.4f}, 1.0000 bits/char, perplexity 2.000"
     assert found["file"] == str(tmp_path / "model.safetensors")
-    assert found["next"] == f"charrnn sample {tmp_path} --prompt ..."
+    assert found["next"] == f"charrnn sample {tmp_path}"
 
 
 @pytest.mark.parametrize(("num_held_out", "part"), [(101, "all 101"), (5000, "the first 101 of 5,000")])

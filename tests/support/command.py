@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from functools import cache
 from typing import NamedTuple
@@ -49,13 +50,14 @@ class Ended(NamedTuple):
 
 
 def invoke(*arguments, stdin=b"", cwd="."):
-    """The command in this process. What it changes in the process is put back."""
+    """The command in this process, ``stdin`` in a file. What it changes in the process is put back."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
     err = io.StringIO()
     code = 0
     with (
+        io.TextIOWrapper(tempfile.TemporaryFile()) as given,
         mock.patch.object(sys, "argv", ["charrnn", *map(str, arguments)]),
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        mock.patch.object(sys, "stdin", given),
         mock.patch.dict(os.environ, {"COLUMNS": ENVIRONMENT["COLUMNS"]}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
