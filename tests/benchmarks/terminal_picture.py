@@ -20,6 +20,7 @@ import sys
 import tempfile
 import termios
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +30,8 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
 COLUMNS, ROWS = 80, 60
-TRAIN = "charrnn train {text} --minutes 0.5"
-SAMPLE = 'charrnn sample {name} --prompt "This function" --length 400 --temperature 0.6 --seed 1'
+TRAIN = "charrnn train {text} --minutes 1"
+SAMPLE = 'charrnn sample {name} "This function" -n 400 -t 0.6 --seed 1'
 INSTANT = 0.65  # of the training, at which the first screen is shown
 _GAP = 16  # between the two screens, in the units of the picture
 _ESCAPE = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])|\r|\n|[^\x1b\r\n]")
@@ -112,12 +113,17 @@ def screen(written: str) -> list[Text]:
             line += [(" ", Style())] * (column - len(line))
             line[column : column + 1] = [(match[0], style)]
             column += 1
-    texts = [Text.assemble(*line) for line in lines]
+    texts = [Text.assemble(*joined(line)) for line in lines]
     while texts and not texts[-1].plain.strip():
         texts.pop()
     for text in texts:
         text.rstrip()
     return texts
+
+
+def joined(line: list[tuple[str, Style]]) -> list[tuple[str, Style]]:
+    """The characters of a line as words of one style each."""
+    return [("".join(char for char, _ in cells), style) for style, cells in groupby(line, key=lambda cell: cell[1])]
 
 
 def styled(style: Style, numbers: str) -> Style:
