@@ -94,7 +94,7 @@ class Bar:
         self._verbose = verbose
         self._progress: event.Progressed | None = None
         self._num_evaluated = 0
-        self._held_out = ""
+        self._held_out: float | None = None
         self._bar = tqdm(
             total=None,
             file=sys.stderr,
@@ -120,7 +120,7 @@ class Bar:
                 self._bar.n = happened.step
                 self._bar.set_description_str(self._described(happened))
             case event.Evaluated():
-                self._held_out = f", held-out {happened.score.nats_per_symbol:.3f}"
+                self._held_out = happened.score.nats_per_symbol
                 self._write(self._evaluated(happened))
                 if self._verbose and self._progress is not None:
                     self._write(f"             {update_line(self._progress)}")
@@ -143,17 +143,20 @@ class Bar:
 
     def _described(self, progress: event.Progressed) -> str:
         """What stands beside the bar: as much as there is room for, the time left before all else."""
-        loss = f"loss {progress.nats:.3f}"
+        losses = [("loss", progress.nats), *([] if self._held_out is None else [("held-out", self._held_out)])]
+        nats = ", ".join(f"{name} {value:.3f}" for name, value in losses)
+        in_bits = ", ".join(f"{name} {bits(value):.3f}" for name, value in losses)  # as the lines of a narrow terminal
         speed = f"{progress.symbols_per_second / 1000:,.0f}k/s"
         left = "" if math.isnan(progress.seconds_left) else f"{clock(progress.seconds_left)} left"
         parts = [
-            [f"{loss}{self._held_out} nats/{self._level}", speed, left],
-            [f"{loss}{self._held_out} nats/{self._level}", left],
-            [f"{loss}{self._held_out}", left],
-            [loss, left],
-            [left or loss],
+            [f"{nats} nats/{self._level}", speed, left],
+            [f"{nats} nats/{self._level}", left],
+            [f"{in_bits} bits", left],
+            [in_bits, left],
+            [f"loss {bits(progress.nats):.3f}", left],
+            [left],
         ]
-        told = [" ".join(filter(None, each)) for each in parts]
+        told = ["  ".join(filter(None, each)) for each in parts]
         return next((each for each in told if len(each) + _LEAST_BAR <= self._width), told[-1])
 
     def _evaluated(self, evaluated: event.Evaluated) -> str:
