@@ -12,12 +12,14 @@ import typer
 
 from charrnn.cli.corpus import corpus
 from charrnn.cli.inspect import inspect
+from charrnn.cli.parser import Command, Group
 from charrnn.cli.perplexity import perplexity
 from charrnn.cli.sample import sample
 from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
 from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
+from charrnn.fields import on_command_line
 from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout, say
 
 # Torch reports what it cannot have for the CPU as a plain RuntimeError.
@@ -27,7 +29,8 @@ COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
 
 app = typer.Typer(
     name="charrnn",
-    no_args_is_help=True,
+    cls=Group,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -45,8 +48,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def charrnn(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with any error.")] = False,
 ) -> None:
@@ -56,13 +60,16 @@ def charrnn(
     Examples:
       charrnn corpus c
       charrnn train corpora/c.txt --minutes 5
-      charrnn sample checkpoints/c --length 600
-      charrnn perplexity checkpoints/c other.c
+      charrnn sample c --length 600
+      charrnn perplexity c other.c
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def main() -> None:
@@ -79,7 +86,7 @@ def main() -> None:
     except CharRNNError as error:
         if debug:
             raise
-        say(f"charrnn: {error}")
+        say(f"charrnn: {on_command_line(str(error))}")
         sys.exit(error.exit_code)
     except Exception as error:  # the last resort: one line for the user, the rest on request
         stop = _stop_within(error)

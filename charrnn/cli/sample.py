@@ -1,14 +1,17 @@
 """``charrnn sample``: new text from a model, shown as it is made."""
 
+import json
 import os
 import sys
+import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.options import with_settings
+from charrnn.cli.options import require_one_voice, with_settings
+from charrnn.cli.run_argument import RunOrFile, chosen_run
+from charrnn.cli.stdin import has_input
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.inference.settings import GenerationSettings
@@ -20,32 +23,42 @@ if TYPE_CHECKING:
     from charrnn.inference.generation import Chunk
 
 
+_PANEL = "Output"
+
+
 @dataclass(frozen=True, kw_only=True)
 class WritingSettings(Settings):
     """What a sample goes on from, and how it is shown.
 
     Attributes:
-        prompt: text to go on from; "-" reads it from standard input.
+        prompt: text to go on from; "-" reads it from standard input; None reads what a user has put there.
         raw: send control characters to a terminal as they are.
         json: print one JSON object.
+        quiet: say nothing beside the text but warnings and errors.
+        verbose: tell the seed and the speed.
         threads: CPU threads for many samples.
     """
 
-    prompt: str = setting(
-        "",
-        help="Text to continue, printed first; - reads it from standard input as it is. Without a prompt the text "
-        "begins as a new line does, or, where the vocabulary has no newline, after its first symbol, which is not "
-        "printed.",
+    prompt: str | None = setting(
+        None,
+        help="The same as PROMPT; an empty text begins without a prompt, whatever standard input is.",
         metavar="TEXT",
         short="-p",
-        shown_default="",
+        is_given_once=True,
+        panel="Text",
     )
     raw: bool = setting(
-        False, help="Send control characters to a terminal as they are; otherwise they are shown as escapes: \\x1b."
+        False,
+        help="Send control characters to a terminal as they are; otherwise they are shown as escapes: \\x1b.",
+        panel=_PANEL,
     )
-    json: bool = setting(False, help="Print one JSON object: prompt, settings, and the samples without the prompt.")
+    json: bool = setting(
+        False, help="Print one JSON object: prompt, settings, and the samples without the prompt.", panel=_PANEL
+    )
+    quiet: bool = setting(False, help="Say nothing beside the text but errors.", short="-q", panel=_PANEL)
+    verbose: bool = setting(False, help="Tell the seed and the speed too.", short="-v", panel=_PANEL)
     threads: int | None = setting(
-        None, help="CPU threads for many samples.", low=1, high=MAX_THREADS, shown_default="all cores"
+        None, help="CPU threads for many samples.", low=1, high=MAX_THREADS, shown_default="all cores", panel="Machine"
     )
 
     def check_together(self) -> None:
@@ -54,18 +67,24 @@ class WritingSettings(Settings):
         Raises:
             SettingsError: one is.
         """
+        require_one_voice(self)
         if self.raw and self.json:
-            raise SettingsError("--raw has no effect with --json, whose escapes keep control characters; leave one out")
+            raise SettingsError("`raw` has no effect with `json`, whose escapes keep control characters; leave one out")
 
 
 @with_settings(GenerationSettings, WritingSettings)
 def sample(
-    model: Annotated[
-        Path,
+    model: RunOrFile = None,
+    text: Annotated[
+        str | None,
         typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
+            metavar="PROMPT",
+            help="Text to continue, printed first; - reads it from standard input. Without one, a file or a pipe on "
+            "standard input is the prompt, as it is. Where there is none either, the text begins as a new line does, "
+            "or, where the vocabulary has no newline, after its first symbol, which is not printed.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     **given: Any,  # noqa: ANN401 - settings of every type
 ) -> None:
     """Write new text with a model.
@@ -74,12 +93,14 @@ def sample(
 
     \b
     Examples:
-      charrnn sample checkpoints/shakespeare
-      charrnn sample checkpoints/shakespeare --prompt "KING RICHARD:" --length 300 --temperature 0.7
+      charrnn sample shakespeare
+      charrnn sample shakespeare "KING RICHARD:" --length 300 --temperature 0.7
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
-      head -c 200 play.txt | charrnn sample checkpoints/shakespeare --prompt -
+      head -c 200 play.txt | charrnn sample shakespeare
     """
-    writing = WritingSettings(**WritingSettings.part_of(given))
+    if text is not None and "prompt" in given:
+        raise SettingsError("the prompt is given twice, as PROMPT and with --prompt; leave one of them out")
+    writing = WritingSettings(**{"prompt": text, **WritingSettings.part_of(given)})
     num_samples = given.get("num_samples", 1)
     # numpy's product library reads it once, when loaded: a single stream is slower on more threads than one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(writing.threads or 1) if num_samples > 1 else "1")
@@ -93,54 +114,66 @@ def sample(
     settings = GenerationSettings(**{"seed": new_seed(), **GenerationSettings.part_of(given)})
     if settings.stop is not None:
         _typed(settings.stop, option="--stop")
-    prompt = _typed(writing.prompt, option="--prompt") if writing.prompt != "-" else _read_prompt()
-    language_model = load(model, num_threads=writing.threads)
-    if unavailable_reason() is not None:
-        write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
+    language_model = load(chosen_run(model), num_threads=writing.threads)
+    prompt = _prompt(writing)
+    if unavailable_reason() is not None and not writing.quiet:
+        write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     unknown = [char for char in settings.stop or "" if char not in language_model.vocab]
-    if unknown:
+    if unknown and not writing.quiet:
         say(f"note: --stop ends no sample: the model does not know {describe_char(unknown[0])}, and never writes it")
-    chunks = generate(language_model.predictor, language_model.vocab, settings, prompt=prompt)
-    if not writing.json:
+    started, num_chars = time.perf_counter(), 0
+    made = generate(language_model.predictor, language_model.vocab, settings, prompt=prompt)
+
+    def counted() -> "Iterator[Chunk]":
+        nonlocal num_chars
+        for chunk in made:
+            num_chars += len(chunk.text)
+            yield chunk
+
+    chunks = counted()
+    if writing.json:
+        texts = [""] * num_samples
+        ends = [""] * num_samples
+        for chunk in chunks:
+            texts[chunk.sample] += chunk.text
+            ends[chunk.sample] = chunk.ended or ""
+        samples = [{"text": text, "ended": ended} for text, ended in zip(texts, ends, strict=True)]
+        result = {"prompt": prompt, **settings.to_json(), "samples": samples}
+        # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
+        write_result(json.dumps(result, ensure_ascii=is_terminal()) + "\n")
+    else:
         _write_texts(chunks, prompt, num_samples=num_samples, raw=writing.raw)
-        return
-
-    import json
-
-    texts = [""] * num_samples
-    ends = [""] * num_samples
-    for chunk in chunks:
-        texts[chunk.sample] += chunk.text
-        ends[chunk.sample] = chunk.ended or ""
-    result = {
-        "prompt": prompt,
-        **settings.to_json(),
-        "samples": [{"text": text, "ended": ended} for text, ended in zip(texts, ends, strict=True)],
-    }
-    # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
-    write_result(json.dumps(result, ensure_ascii=is_terminal()) + "\n")
+    if writing.verbose:
+        seconds = time.perf_counter() - started
+        speed = f"{num_chars / seconds:,.0f} characters/s"
+        say(f"note: seed {settings.seed}; {num_chars:,} characters in {seconds:.1f} s, {speed}")
 
 
 def _write_texts(chunks: "Iterator[Chunk]", prompt: str, *, num_samples: int, raw: bool) -> None:
     """Writes samples in order: the first unfinished one as it is made, later ones when their turn comes."""
-    from charrnn.reports.terminal import is_terminal, write_result
+    from charrnn.reports.style import painted, shows_colour
+    from charrnn.reports.terminal import inert, is_terminal, write_result
 
+    is_coloured = is_terminal() and not raw and shows_colour(sys.stdout)
     waiting: list[list[Chunk]] = [[] for _ in range(num_samples)]
     current = 0
     last = ""
 
-    def write(text: str) -> None:
+    def write(text: str, style: str = "") -> None:
         nonlocal last
         if text:
-            write_result(text, raw=raw)
+            if style and is_coloured:
+                write_result(painted(inert(text), style), raw=True)
+            else:
+                write_result(text, raw=raw)
             last = text[-1]
 
     def begin() -> None:
         if num_samples > 1:
             if last not in ("", "\n"):
                 write("\n")
-            write(f"--- sample {current + 1} of {num_samples} ---\n")
-        write(prompt)
+            write(f"--- sample {current + 1} of {num_samples} ---\n", "weak")
+        write(prompt, "strong")
 
     begin()
     for chunk in chunks:
@@ -170,7 +203,12 @@ def _typed(text: str, *, option: str) -> str:
     return text
 
 
-def _read_prompt() -> str:
+def _prompt(writing: WritingSettings) -> str:
+    """The text to continue; "" for none."""
+    if writing.prompt is not None and writing.prompt != "-":
+        return _typed(writing.prompt, option="the prompt")
+    if writing.prompt is None and not has_input(alternative="--prompt -", quiet=writing.quiet):
+        return ""
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("--prompt - reads standard input, which is closed")
     if sys.stdin.isatty():

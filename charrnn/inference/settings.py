@@ -8,6 +8,7 @@ from charrnn.machine import MAX_THREADS
 from charrnn.models.settings import SamplingSettings
 
 MAX_STREAMS = 65_536
+_TEXT, _PROTOCOL, _APART, _OUTPUT, _MACHINE = "Text", "Protocol", "Scores that stand apart", "Output", "Machine"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class GenerationSettings(SamplingSettings):
         low=0,
         high=10**12,
         short="-n",
+        panel=_TEXT,
     )
     seed: int = setting(
         0,
@@ -38,17 +40,21 @@ class GenerationSettings(SamplingSettings):
         low=0,
         high=2**63 - 1,
         shown_default="a new one for each run",
+        panel=_TEXT,
     )
     num_samples: int = setting(
         1,
         help="How many texts, computed side by side; text i does not depend on their number.",
         low=1,
         high=100_000,
+        panel=_TEXT,
     )
     stop: str | None = setting(
         None,
         help="End a sample after this text; the prompt does not count.",
         metavar="TEXT",
+        is_given_once=True,
+        panel=_TEXT,
     )
 
     def check_together(self) -> None:
@@ -58,7 +64,7 @@ class GenerationSettings(SamplingSettings):
             SettingsError: it is empty.
         """
         if self.stop == "":
-            raise SettingsError("the stop text is empty; give at least one character, or leave it out")
+            raise SettingsError("the `stop` text is empty; give at least one character, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +91,12 @@ class ScoringSettings(Settings):
         help="Begin again every N predictions, as models of a fixed context are scored.",
         low=1,
         high=2**62,
+        panel=_PROTOCOL,
     )
     by_line: bool = setting(
         False,
         help="Score each line by itself, as the line after another, and rank the lines: 1 is the most probable.",
+        panel=_PROTOCOL,
     )
     streams: int | None = setting(
         None,
@@ -96,27 +104,37 @@ class ScoringSettings(Settings):
         "and approximate.",
         low=1,
         high=MAX_STREAMS,
+        panel=_PROTOCOL,
     )
     dynamic: bool = setting(
         False,
         help="Also report the score of a model that goes on learning from each text while it is scored (dynamic "
         "evaluation); slow.",
+        panel=_APART,
     )
     fit_temperature: str | None = setting(
         None,
         help="Also report the score at the softmax temperature that suits this other text best.",
-        metavar="TEXT",
+        metavar="FILE",
+        is_given_once=True,
+        panel=_APART,
     )
     unknown: str = setting(
         "error",
         help="Characters that the model does not know: an error, or left out and counted; a line with more of them "
         "ranks lower.",
         choices=("error", "skip"),
+        panel=_TEXT,
     )
-    encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME")
-    json: bool = setting(False, help="Print one JSON object.")
+    encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME", panel=_TEXT)
+    json: bool = setting(False, help="Print one JSON object.", panel=_OUTPUT)
     threads: int | None = setting(
-        None, help="CPU threads for streams side by side.", low=1, high=MAX_THREADS, shown_default="all cores"
+        None,
+        help="CPU threads for streams side by side.",
+        low=1,
+        high=MAX_THREADS,
+        shown_default="all cores",
+        panel=_MACHINE,
     )
 
     def check_together(self) -> None:
@@ -126,11 +144,11 @@ class ScoringSettings(Settings):
             SettingsError: several are.
         """
         if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
-            raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
+            raise SettingsError("`windowed`, `by_line` and `streams` are different ways to score; give one of them")
         if (self.dynamic or self.fit_temperature is not None) and self.protocol != "exact":
             raise SettingsError(
-                "--dynamic and --fit-temperature stand beside the exact score; leave "
-                "--windowed, --by-line and --streams out"
+                "`dynamic` and `fit_temperature` stand beside the exact score; leave "
+                "`windowed`, `by_line` and `streams` out"
             )
 
     @property

@@ -18,7 +18,7 @@ from charrnn.models.predictor import Predictor
 from charrnn.storage.model_file import ModelFile
 from charrnn.text.corpus import Encoded, encode_source
 from charrnn.text.settings import is_stdin
-from charrnn.text.source import Found, Source, find_sources
+from charrnn.text.source import Found, Source, find_sources, typed_source
 from charrnn.text.vocab import UnknownCharacterError, Vocab
 from charrnn.units import ZERO_SCORE, Score
 
@@ -33,7 +33,8 @@ class LineScore:
         line: its number in its text, from 1.
         text: the line without its end.
         score: its own.
-        rank: its place among all lines scored together, 1 for the most probable; None where nothing was predicted.
+        rank: its place among all lines scored together, 1 for the most probable; lines as probable as each other have
+            one rank, and the next one's counts them all; None where nothing was predicted.
             What the vocabulary lacks costs no nats: a line comes after all those with fewer such characters.
     """
 
@@ -62,6 +63,7 @@ class ScoredTexts:
         temperature: of the softmax, where it was fitted.
         apart: scores that are not the model's alone, by name.
         notes: what the user should know of how the texts were found.
+        level: what a symbol of the model is, "char" or "byte".
     """
 
     protocol: str
@@ -69,6 +71,7 @@ class ScoredTexts:
     temperature: float | None = None
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    level: str = "char"
 
     @property
     def total(self) -> Score:
@@ -76,13 +79,16 @@ class ScoredTexts:
         return sum((text.score for text in self.texts), ZERO_SCORE)
 
 
-def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSettings) -> ScoredTexts:
-    """The scores of the texts that ``names`` name.
+def score_texts(
+    model: ModelFile, names: Sequence[str], settings: ScoringSettings, *, typed: Sequence[str] = ()
+) -> ScoredTexts:
+    """The scores of the texts that ``names`` name, and of those that are given themselves.
 
     Args:
         model: what scores them.
         names: files, directories or "-".
         settings: how.
+        typed: texts; they come after those that are read.
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
@@ -90,14 +96,18 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
     """
     other = settings.fit_temperature
     if model.vocab.level == "byte" and settings.encoding != ScoringSettings.settings()["encoding"].default:
-        raise SettingsError("--encoding goes with a model of characters; this one reads bytes: leave it out")
+        raise SettingsError("`encoding` goes with a model of characters; this one reads bytes: leave it out")
     if other is not None and is_stdin(other) and any(map(is_stdin, names)):
         raise SettingsError(
-            "standard input is named both to be scored and with --fit-temperature; name a file for one of them"
+            "standard input is named both to be scored and with `fit_temperature`; name a file for one of them"
         )
     sources, notes = _find(names, model.vocab, settings)
+    sources += map(typed_source, typed)
     # Fitted first: what is wrong with the other text is told before a long text has been scored.
-    fitted = None if other is None else _fit(model, other, settings)
+    fitted = None
+    if other is not None:
+        fitted, other_notes = _fit(model, other, settings)
+        notes += other_notes
     predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, sources, settings)
@@ -105,13 +115,22 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
     else:
         encoded = [_encode(source, model.vocab, settings) for source in sources]
         texts = _score_whole(predictor, model.vocab, encoded, settings)
-    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes))
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), level=model.vocab.level)
     if not found.total.num_predictions:
-        raise InputError(
-            f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
-            "so a text needs at least two that the model knows"
-        )
+        names_of_texts = ", ".join(repr(text.name) for text in texts)
+        raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
     return replace(found, apart=_score_apart(model, encoded, fitted, settings))
+
+
+def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
+    """Why a text without a prediction has none; see ``score_lines`` and ``score_ids`` for what is given."""
+    if not settings.by_line:
+        return "the first symbol is given, so a text needs at least two that the model knows"
+    if "\n" in vocab:
+        return "by line, a text needs at least one symbol that the model knows"
+    return (
+        "the model knows no newline, so the first symbol of a line is given, and one needs at least two that it knows"
+    )
 
 
 def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:
@@ -151,10 +170,14 @@ class _Fitted(NamedTuple):
     name: str
 
 
-def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> _Fitted:
-    text = _one_text(name, model.vocab, settings)
+def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> tuple[_Fitted, list[str]]:
+    """The temperature, and notes on how its text was found."""
+    sources, notes = _find([name], model.vocab, settings)
+    if len(sources) > 1:
+        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit the temperature on")
+    text = _encode(sources[0], model.vocab, settings)
     value = fit_temperature(model.settings, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
-    return _Fitted(value, text.name)
+    return _Fitted(value, text.name), notes
 
 
 def _score_apart(
@@ -167,12 +190,14 @@ def _score_apart(
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
-        found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
+        found["temperature"] = ScoredTexts(
+            protocol, _exact(tempered, model.vocab, texts), temperature=value, level=model.vocab.level
+        )
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork
 
         learning = DynamicNetwork(model.settings, model.weights)
-        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts))
+        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts), level=model.vocab.level)
     return found
 
 
@@ -184,38 +209,39 @@ def _of_text(text: Encoded, score: Score) -> TextScore:
     return TextScore(text.name, replace(score, num_unknown=text.num_unknown))
 
 
-def _one_text(name: str, vocab: Vocab, settings: ScoringSettings) -> Encoded:
-    sources = _find([name], vocab, settings).sources
-    if len(sources) > 1:
-        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit the temperature on")
-    return _encode(sources[0], vocab, settings)
-
-
 def _score_by_line(
     predictor: Predictor, vocab: Vocab, sources: Sequence[Source], settings: ScoringSettings
 ) -> list[TextScore]:
     """Each text line by line, the lines of all texts ranked together."""
+    encoded = [(source.name, *_encode_lines(source, vocab, settings)) for source in sources]
+    # Each line is scored once, however often it comes: rounding would set apart what is equal.
+    distinct = {ids.tobytes(): ids for _, _, found, _ in encoded for ids in found}
+    scores = dict(zip(distinct, score_lines(predictor, list(distinct.values()), vocab=vocab), strict=True))
     texts = []
-    for source in sources:
-        shown, ids, num_unknown = _encode_lines(source, vocab, settings)
-        scores = score_lines(predictor, ids, vocab=vocab)
+    for name, shown, found, num_unknown in encoded:
         lines = [
-            LineScore(number, line, replace(score, num_unknown=count))
-            for number, (line, score, count) in enumerate(zip(shown, scores, num_unknown, strict=True), 1)
+            LineScore(number, line, replace(scores[ids.tobytes()], num_unknown=count))
+            for number, (line, ids, count) in enumerate(zip(shown, found, num_unknown, strict=True), 1)
         ]
-        texts.append((source.name, lines))
+        texts.append((name, lines))
     # A line of which nothing was predicted is as improbable as any: it has no place.
     predicted = (line for _, lines in texts for line in lines if line.score.num_predictions)
-    ranked = sorted(predicted, key=lambda line: (line.score.num_unknown, line.score.nats))
-    ranks = {id(line): rank for rank, line in enumerate(ranked, 1)}
+    ranked = sorted(predicted, key=_badness)
+    ranks: dict[tuple[int, float], int] = {}
+    for place, line in enumerate(ranked, 1):
+        ranks.setdefault(_badness(line), place)  # lines as probable as each other share the first of their places
     return [
         TextScore(
             name,
             sum((line.score for line in lines), ZERO_SCORE),
-            tuple(replace(line, rank=ranks.get(id(line))) for line in lines),
+            tuple(replace(line, rank=ranks[_badness(line)] if line.score.num_predictions else None) for line in lines),
         )
         for name, lines in texts
     ]
+
+
+def _badness(line: LineScore) -> tuple[int, float]:
+    return line.score.num_unknown, line.score.nats
 
 
 def _encode_lines(source: Source, vocab: Vocab, settings: ScoringSettings) -> tuple[list[str], list[Ids], list[int]]:
@@ -249,7 +275,7 @@ def _encode_all(name: str) -> Callable[[str, int, Vocab], tuple[Ids, int]]:
             char = line[error.position]
             raise InputError(
                 f"unknown character {char!a} (U+{ord(char):04X}) in {name!r}, line {number}, column "
-                f"{error.position + 1}: the model's vocabulary lacks it; --unknown skip leaves such characters out"
+                f"{error.position + 1}: the model's vocabulary lacks it; `unknown=skip` leaves such characters out"
             ) from None
 
     return encode

@@ -46,7 +46,7 @@ class ModelSettings(Settings):
     )
     embedding_size: int = setting(
         64,
-        help="Size of the learned vectors of --input embedding.",
+        help="Size of the learned vectors, where the input is embedding.",
         low=1,
         high=65_536,
         panel=_PANEL,
@@ -70,6 +70,15 @@ class ModelSettings(Settings):
         return sum(prod(shape) for shape in self.parameter_shapes().values())
 
     @property
+    def short_title(self) -> str:
+        """The cell and its sizes: layers x units.
+
+        >>> ModelSettings(vocab_size=65, num_layers=2).short_title
+        'LSTM 2x256'
+        """
+        return f"{self.recurrent_cell.title} {self.num_layers}x{self.hidden_size}"
+
+    @property
     def title(self) -> str:
         """The model's shape in a few words.
 
@@ -78,7 +87,7 @@ class ModelSettings(Settings):
         """
         size = f" of {self.embedding_size}" if self.input == "embedding" else " input"
         bias = "" if self.bias else ", no bias"
-        return f"{self.recurrent_cell.title} {self.num_layers}x{self.hidden_size}, {self.input}{size}{bias}"
+        return f"{self.short_title}, {self.input}{size}{bias}"
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all weights, in storage order; names and gate order are torch's.

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from charrnn.reports.part import UNITS
 from charrnn.training.checkpoint import Checkpoint
 from charrnn.training.device import Placement
 from charrnn.training.preparation import Prepared
+from charrnn.training.run import MAX_EVALUATED, MAX_FINAL
 
 
 def opening_lines(
@@ -27,8 +29,7 @@ def opening_lines(
     task = prepared.task
     shape, recipe = task.model, task.training
     names = ", ".join(task.text.names[:3]) + (" ..." if len(task.text.names) > 3 else "")
-    unit = "bytes" if task.vocab.level == "byte" else "characters"
-    num_learned, num_held_out = len(task.train_ids), len(task.held_out_ids)
+    num_learned, num_held_out, unit = len(task.train_ids), len(task.held_out_ids), UNITS[task.vocab.level]
     sizes = f"{num_learned:,} {unit} to learn from, {num_held_out:,} held out, {task.vocab.size} different"
     steps = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
     noise = f"dropout {recipe.dropout:.2g} (recurrent weights {recipe.weight_dropout:.2g}), seed {recipe.seed}"
@@ -41,6 +42,9 @@ def opening_lines(
         f"train: {steps}, {noise}; on {machine}",
         f"run:   {directory}",
     ]
+    if num_held_out > MAX_EVALUATED:
+        final = "all" if num_held_out <= MAX_FINAL else f"the first {MAX_FINAL:,}"
+        lines.append(f"score: of the first {MAX_EVALUATED:,} held-out {unit} while training, of {final} at the end")
     lines += [f"note:  {note}" for note in prepared.notes]
     if placement.note:
         lines.append(f"note:  {placement.note}")

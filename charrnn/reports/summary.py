@@ -1,16 +1,17 @@
 """The end of a run in a few lines: how good, where it is, what to type next."""
 
-import shlex
 from pathlib import Path
 
 from charrnn.models.settings import ModelSettings
+from charrnn.reports.part import held_out_part, num_scored
 from charrnn.reports.progress import clock
+from charrnn.storage.run_name import name_to_type
 from charrnn.training.event import Finished
 from charrnn.units import bits, perplexity
 
 
-def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, level: str) -> str:
-    """The summary of a run, for stdout.
+def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, level: str) -> list[tuple[str, str]]:
+    """The summary of a run, for ``write_facts``.
 
     Args:
         finished: the run's last event.
@@ -20,21 +21,21 @@ def run_summary(finished: Finished, directory: Path, shape: ModelSettings, *, le
     """
     best = finished.best
     nats = best.nats_per_symbol
-    error = best.standard_error * best.num_chars / best.num_predictions
-    run = shlex.quote(str(directory))
+    error = best.standard_error_per_byte if level == "byte" else best.standard_error
+    part = held_out_part(num_scored(best), finished.num_held_out, level=level)
+    per_symbol = f"perplexity {perplexity(nats):.3f}" + (" per byte" if level == "byte" else "")
+    run = name_to_type(directory)
     ends = {
         "end": "to the end of its plan",
         "patience": "until the held-out loss no longer fell",
         "stopped": "until it was stopped",
     }
-    rows = [
+    return [
         ("model", f"{shape.title}, {shape.num_parameters:,} weights"),
         ("trained", f"{finished.step:,} steps in {clock(finished.seconds)}, {ends[finished.reason]}"),
-        ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f} at step {finished.best_step}"),
-        ("", f"{bits(nats):.4f} bits/{level}, perplexity {perplexity(nats):.3f}"),
+        ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"),
+        ("", f"of {part}, by the model of step {finished.best_step:,}"),
         ("file", str(directory / "model.safetensors")),
-        ("next", f"charrnn sample {run} --prompt ..."),
+        ("next", f"charrnn sample {run}"),
         ("", f"charrnn perplexity {run} TEXT"),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "".join(f"{name:<{width}}  {value}\n" for name, value in rows)

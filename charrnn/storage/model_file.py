@@ -11,11 +11,9 @@ from charrnn.errors import CharRNNError, InputError
 from charrnn.files import write_atomically
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.container import check_entries, from_bytes, read_bytes, to_bytes
-from charrnn.storage.training_file import TRAINING_NAME
+from charrnn.storage.run_files import MODEL_NAME, TRAINING_NAME
 from charrnn.storage.upgrade import upgraded_model
 from charrnn.text.vocab import Vocab
-
-MODEL_NAME = "model.safetensors"
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,8 @@ from types import TracebackType
 
 from charrnn.errors import InputError, LockedError, OutputError, SettingsError
 from charrnn.files import probe_writable
-from charrnn.storage.metrics import METRICS_NAME
-from charrnn.storage.training_file import TRAINING_NAME
+from charrnn.storage.run_files import CONFIG_NAME, LOCK_NAME, METRICS_NAME, TRAINING_NAME
 
-LOCK_NAME = ".lock"
-CONFIG_NAME = "run.toml"
 # What a run writes before its first checkpoint: a directory with no more than that holds no run to go on with.
 _BEFORE_CHECKPOINT = {METRICS_NAME, CONFIG_NAME}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -59,12 +56,12 @@ class RunLock:
                 os.close(descriptor)
                 raise LockedError(
                     f"{str(directory)!r} is in use by {match[0].decode() if match else 'another process'}; "
-                    f"wait for it, stop it, or train under another --name"
+                    f"wait for it, stop it, or train under another `name`"
                 ) from error
             except OSError as error:
                 os.close(descriptor)
                 raise OutputError(
-                    f"cannot lock {str(self._path)!r}: {error.strerror}; choose a directory on another disk with --out"
+                    f"cannot lock {str(self._path)!r}: {error.strerror}; choose a directory on another disk with `out`"
                 ) from error
             # A process that failed to start may have removed the file since: then another one could lock a new file.
             if self._is_still_there(descriptor):
@@ -168,7 +165,7 @@ def checked_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise SettingsError(
-            f"name is {name!r}; it must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter, "
+            f"`name` is {name!r}; it must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter, "
             f"a digit or '_'"
         )
     return name
@@ -205,8 +202,8 @@ def is_taken(directory: Path) -> bool:
 def _taken(directory: Path) -> OutputError:
     has_state = (directory / TRAINING_NAME).exists()
     shown = shlex.quote(str(directory))
-    holds = f"a run; go on with --resume {shown}," if has_state else "files, but no run to go on with;"
-    return OutputError(f"{directory} already holds {holds} give another --name, or remove it")
+    holds = f"a run; go on with `resume={shown}`," if has_state else "files, but no run to go on with;"
+    return OutputError(f"{directory} already holds {holds} give another `name`, or remove it")
 
 
 def _remove_empty(directories: list[Path]) -> None:

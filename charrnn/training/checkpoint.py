@@ -1,6 +1,5 @@
 """All that a run needs to go on as if it had never stopped, to and from training.safetensors."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +9,12 @@ import numpy as np
 
 from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.training_file import TRAINING_NAME, TrainingFile, read_training, write_training
+from charrnn.storage.training_file import TrainingFile, read_training, write_training
 from charrnn.text.corpus import TextFacts
 from charrnn.text.settings import TextSettings
 from charrnn.text.vocab import Vocab
 from charrnn.training.settings import TrainingSettings
 from charrnn.units import Score
-
-__all__ = ["TRAINING_NAME", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Che
         vocab=vocab,
         text=TextFacts.from_json(facts["text"]),
         source=source,
-        best=None if facts["best"] is None else _score(facts["best"]),
+        best=None if facts["best"] is None else Score.from_sums(facts["best"]),
         computed_by=computed_by,
         num_steps=num_steps,
         **counts,
@@ -140,13 +137,3 @@ def _count(value: object, name: str) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"{name} is {value!r}")
     return value
-
-
-def _score(values: Mapping[str, Any]) -> Score:
-    score = Score(**values)
-    for name, value in asdict(score).items():
-        if name.startswith("num_"):
-            _count(value, name)
-        elif type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} of the best score is {value!r}")
-    return score

@@ -117,7 +117,7 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
     """
     given = text or {}
     if "val" in given and not checkpoint.source.val:
-        raise SettingsError("--val: this run held out the end of its text, not a text of its own; leave it out")
+        raise SettingsError("`val`: this run held out the end of its text, not a text of its own; leave it out")
     source = replace(checkpoint.source, **given)
     for name, option in (("texts", ""), ("val", "--val ")):
         if any(map(is_stdin, getattr(source, name))) and name not in given:
@@ -128,10 +128,10 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
     if texts.facts.fingerprint != checkpoint.text.fingerprint:
         raise InputError(
             f"the text has changed since this run began ({', '.join(texts.facts.names[:3])}); resume needs the same "
-            f"text: name it, a separate held-out text with --val, or start a new run with --init-from"
+            f"text: name it, a separate held-out text with `val`, or start a new run with `init_from`"
         )
     if texts.vocab != checkpoint.vocab:
-        raise InputError("the run does not know all symbols of its text; start a new run with --init-from")
+        raise InputError("the run does not know all symbols of its text; start a new run with `init_from`")
     task = Task(
         texts.train_ids,
         texts.held_out_ids,
@@ -183,8 +183,8 @@ def _shape_of(source: ModelFile, given: Mapping[str, Any]) -> dict[str, Any]:
         has = shape.get(name, "none")
         if has != value:
             raise SettingsError(
-                f"{name} is {value!r}, but the model to start from has {has!r}; "
-                f"leave the option out, or train without --init-from"
+                f"`{name}` is {value!r}, but the model to start from has {has!r}; "
+                f"leave it out, or train without `init_from`"
             )
     return shape
 
@@ -199,8 +199,8 @@ def _level_of(source: ModelFile, given: Mapping[str, Any]) -> str:
     level: str = source.vocab.level
     if given.get("level", level) != level:
         raise SettingsError(
-            f"level is {given['level']!r}, but the model to start from has {level!r}; "
-            f"leave the option out, or train without --init-from"
+            f"`level` is {given['level']!r}, but the model to start from has {level!r}; "
+            f"leave it out, or train without `init_from`"
         )
     return level
 

@@ -104,7 +104,7 @@ def recommend(
         }
     )
     if shape.input == "one-hot" and "embedding_size" in model:
-        raise SettingsError("--embedding-size goes with --input embedding; leave it out, or choose that input")
+        raise SettingsError("`embedding_size` goes with `input=embedding`; leave it out, or choose that input")
     exposure = epochs * shape.num_parameters / num_symbols
     choice = TrainingSettings(
         **{

@@ -19,10 +19,11 @@ import torch
 
 from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
 from charrnn.models.network import CharRNN
-from charrnn.storage.metrics import METRICS_NAME, MetricsLog
+from charrnn.storage.metrics import MetricsLog
 from charrnn.storage.model_file import ModelFile, read_model
+from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
-from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, write_checkpoint
+from charrnn.training.checkpoint import Checkpoint, write_checkpoint
 from charrnn.training.device import Placement, check_memory
 from charrnn.training.evaluation import evaluate
 from charrnn.training.keeper import Keeper, with_score
@@ -156,13 +157,13 @@ class Run:
             yield from self._train(should_stop)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"out of memory at step {self.step}; use a smaller --batch-size, --bptt or --hidden-size, "
-                f"then train again or --resume"
+                f"out of memory at step {self.step}; use a smaller `batch_size`, `bptt` or `hidden_size`, "
+                f"then train again or `resume`"
             ) from error
         except torch.AcceleratorError as error:
             raise DeviceError(
                 f"the device was lost at step {self.step} ({str(error).splitlines()[0]}); "
-                f"go on from the last checkpoint with --resume"
+                f"go on from the last checkpoint with `resume`"
             ) from error
         finally:
             if self._metrics is not None:
@@ -261,7 +262,7 @@ class Run:
         )
         return DivergedError(
             f"training diverged at step {self.step}: {what}; {holds} {self._directory}. Train again with a smaller "
-            f"--learning-rate"
+            f"`learning_rate`"
         )
 
     def _require_finite(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -307,7 +308,15 @@ class Run:
                 "seconds": round(self._clock.seconds(), 3),
             }
         )
-        yield event.Evaluated(self.step, score, train_nats, self._clock.seconds(), is_best, model)
+        yield event.Evaluated(
+            step=self.step,
+            score=score,
+            train_nats=train_nats,
+            seconds=self._clock.seconds(),
+            is_best=is_best,
+            model=model,
+            num_held_out=len(self._task.held_out_ids),
+        )
 
     def _score(self) -> Score:
         """The averaged model on held-out text, in the precision of the training."""
@@ -339,7 +348,7 @@ class Run:
             # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
             score = self._score()
             yield from self._keeper.write(self._model_file(score), step=self.step)
-        yield event.Finished(self.step, "stopped", score, self._keeper.best_step or self.step, self._clock.seconds())
+        yield self._finished("stopped", score, self._keeper.best_step or self.step)
 
     def _finish(self) -> Iterator[event.Event]:
         if self._keeper.best is None:  # gone on with after its last evaluation, whose model could not be stored
@@ -350,7 +359,17 @@ class Run:
         if self._keeper.best is None:
             raise RuntimeError("a run that is done was never evaluated")
         reason = "end" if self.step == self.num_steps else "patience"
-        yield event.Finished(self.step, reason, self._keeper.best, self._keeper.best_step, self._clock.seconds())
+        yield self._finished(reason, self._keeper.best, self._keeper.best_step)
+
+    def _finished(self, reason: str, best: Score, best_step: int) -> event.Finished:
+        return event.Finished(
+            step=self.step,
+            reason=reason,
+            best=best,
+            best_step=best_step,
+            seconds=self._clock.seconds(),
+            num_held_out=len(self._task.held_out_ids),
+        )
 
     def _score_best(self) -> Iterator[event.Event]:
         """Scores the best model once more where scores during the run were of a part, or in reduced precision."""

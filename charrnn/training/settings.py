@@ -104,10 +104,12 @@ class TrainingSettings(Settings):
         Raises:
             SettingsError: it has none or several.
         """
-        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        given = [f"`{name}`" for name in LENGTHS if getattr(self, name) is not None]
         if len(given) != 1:
-            found = f"found {' and '.join(given)}" if given else "found none"
-            raise SettingsError(f"give the length of the run as exactly one of minutes, epochs and steps; {found}")
+            raise SettingsError(
+                "give the length of the run as exactly one of `minutes`, `epochs` and `steps`; "
+                f"found {' and '.join(given) or 'none'}"
+            )
 
 
 def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | None) -> float:

@@ -58,6 +58,7 @@ TRAIN = {
     "--name": "named",
     "--out": "{out}",
     "--quiet": None,
+    "--verbose": None,
     "--json": None,
     "--samples": None,
 }
@@ -73,6 +74,8 @@ SAMPLE = {
     "--prompt": "the",
     "--raw": None,
     "--json": None,
+    "--quiet": None,
+    "--verbose": None,
     "--threads": "1",
 }
 PERPLEXITY = {
@@ -83,12 +86,23 @@ PERPLEXITY = {
     "--fit-temperature": "{text}",
     "--unknown": "skip",
     "--encoding": "latin-1",
+    "--text": "the dog",
     "--json": None,
+    "--quiet": None,
+    "--verbose": None,
     "--threads": "1",
 }
-CORPUS = {"--out": "{out}", "--force": None, "--clean": None}
-INSPECT = {"--json": None}
-COMMANDS = {"train": TRAIN, "sample": SAMPLE, "perplexity": PERPLEXITY, "corpus": CORPUS, "inspect": INSPECT}
+CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
+INSPECT = {"--json": None, "--all": None}
+VERIFY = {"--quiet": None}
+COMMANDS = {
+    "train": TRAIN,
+    "sample": SAMPLE,
+    "perplexity": PERPLEXITY,
+    "corpus": CORPUS,
+    "inspect": INSPECT,
+    "verify": VERIFY,
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ def places(tmp_path_factory):
 @pytest.fixture
 def untrained(monkeypatch):
     """Training itself is left out: pairs of options need not wait for it."""
-    finished = event.Finished(1, "end", Score(2.0, 4.0, 2, 2, 2), 1, 0.1)
+    finished = event.Finished(1, "end", Score(2.0, 4.0, 2, 2, 2), 1, 0.1, 3)
     monkeypatch.setattr(run_module, "Run", lambda *_, **__: None)
     monkeypatch.setattr(train_module, "_follow", lambda *_, **__: finished)
 
@@ -172,7 +186,7 @@ def check_train_pair(pair, places, directory):
         assert (directory / "named").is_dir()
     for option in pair:
         name = option.strip("-").removeprefix("no-").replace("-", "_")
-        if option in ("--name", "--out", "--quiet", "--json", "--samples"):
+        if option in ("--name", "--out", "--quiet", "--verbose", "--json", "--samples"):
             continue
         if option == "--config":
             assert found["learning_rate"] == (0.004 if "--learning-rate" in pair else 0.03), pair
@@ -186,7 +200,7 @@ def check_train_pair(pair, places, directory):
             assert str(found[name]) == str(type(found[name])(values[option])), pair
 
 
-@pytest.mark.parametrize("command", ["sample", "perplexity", "corpus", "inspect"])
+@pytest.mark.parametrize("command", ["sample", "perplexity", "corpus", "inspect", "verify"])
 def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

@@ -172,6 +172,36 @@ def test_a_text_without_a_prediction_is_refused(model, tmp_path):
         assert "nothing to score" in err
 
 
+def test_by_line_a_text_without_a_line_is_refused_for_what_it_lacks(model, tmp_path):
+    path = tmp_path / "text.txt"
+    for content, known in (("", ()), ("XYZ", ("--unknown", "skip"))):
+        path.write_text(content)
+        code, _, err = invoke("perplexity", model, path, "--by-line", *known)
+        assert code == 3
+        assert "nothing to score" in err
+        assert "by line, a text needs at least one symbol that the model knows" in err
+        assert "two" not in err
+    path.write_text("a")  # where a newline stands before each line, one symbol is enough
+    assert told(model, path, "--by-line")["total"]["num_predictions"] == 1
+    without = model_file(tmp_path / "model.safetensors", Vocab.of_text("abc"))
+    code, _, err = invoke("perplexity", without, path, "--by-line")
+    assert (code, "the model knows no newline" in err) == (3, True)
+
+
+def test_the_table_of_a_model_of_bytes_speaks_of_bytes_and_json_of_both(tmp_path):
+    model = model_file(tmp_path / "model.safetensors", Vocab.bytes())
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    total = told(model, path)["total"]
+    rows = dict(line.split() for line in written(model, path).splitlines())
+    assert rows["num_bytes"] == str(len(TEXT.encode()) - 1) == str(total["num_bytes"])
+    assert rows["nats_per_byte"] == f"{total['nats'] / total['num_bytes']:.4f}"
+    assert rows["bits_per_byte"] == f"{total['bits_per_byte']:.4f}"
+    assert float(rows["perplexity_per_byte"]) == pytest.approx(2 ** total["bits_per_byte"], rel=1e-5)
+    assert not [name for name in rows if "char" in name]
+    assert {"nats_per_char", "bits_per_char", "perplexity"} < set(total)
+
+
 def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.touch()

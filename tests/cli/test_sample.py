@@ -111,7 +111,7 @@ def test_a_prompt_of_bytes_that_are_no_text_is_refused(model):
         ("--seed", "-1", "from 0 to"),
         ("--num-samples", "0", "from 1 to"),
         ("--threads", "0", "from 1 to 1,024"),
-        ("--stop", "", "stop text is empty"),
+        ("--stop", "", "the --stop text is empty"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_range(model, option, value, told):

@@ -20,10 +20,10 @@ def test_train_sample_and_score_work_one_after_the_other(tmp_path, text):
     code, out, err = run("train", text, *TINY, cwd=tmp_path, fresh=True)
     assert code == 0, err
     assert "held-out loss" in out
-    assert "charrnn sample checkpoints/play" in out
+    assert "charrnn sample play" in out
     assert "plan: 8 steps" in err
     assert "\x1b" not in out + err
-    code, out, _ = run("sample", "checkpoints/play", "--length", 30, "--seed", 1, cwd=tmp_path, fresh=True)
+    code, out, _ = run("sample", "play", "--length", 30, "--seed", 1, cwd=tmp_path, fresh=True)
     assert (code, len(out.rstrip("\n")) > 20) == (0, True)
     code, out, _ = run("perplexity", "checkpoints/play", text, "--json", cwd=tmp_path, fresh=True)
     assert (code, json.loads(out)["total"]["num_chars"]) == (0, 409)
@@ -87,7 +87,11 @@ def test_fine_tuning_says_what_was_kept_and_added(tmp_path, text):
         (["missing.txt"], 3, "No such file"),
         (["play.txt", "--hidden-size", "0"], 2, "--hidden-size 0: must be a whole number from 1 to 65,536"),
         (["play.txt", "--dropout", "nan"], 2, "--dropout nan: must be a number at least 0 and below 1"),
-        (["play.txt", "--minutes", "1", "--steps", "5"], 2, "exactly one of minutes, epochs and steps"),
+        (
+            ["play.txt", "--minutes", "1", "--steps", "5"],
+            2,
+            "exactly one of --minutes, --epochs and --steps; found --minutes and --steps",
+        ),
         (["play.txt", "--cell", "transformer"], 2, "--cell transformer: must be one of rnn, lstm, gru"),
         (["play.txt", "--name", "../up"], 2, "name is '../up'"),
         (["play.txt", "--device", "cuda"], 6, "--device cpu"),

@@ -1,6 +1,7 @@
 """A model as an object: what it samples, scores and ranks."""
 
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
+from charrnn.units import Score
 
 VOCAB = Vocab.of_text("\n abcdeé")
 
@@ -121,6 +123,62 @@ def test_values_out_of_range_are_refused(model):
         model.sample(num_samples=1.5)
     with pytest.raises(SettingsError, match="threads is 0"):
         LanguageModel(ModelFile(model.settings, VOCAB, random_weights(model.settings), {}), num_threads=0)
+
+
+def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(model):
+    for act in (model.sample, model.stream):
+        with pytest.raises(SettingsError, match="no setting 'temprature'; did you mean temperature"):
+            act(temprature=0.5)
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vocab", "alphabet", "unit"), [(VOCAB, "8 characters", "char"), (Vocab.bytes(), "256 bytes", "byte")]
+)
+def test_a_model_is_printed_with_its_shape_text_and_score(tmp_path, vocab, alphabet, unit):
+    settings = ModelSettings(vocab_size=vocab.size, cell="gru", hidden_size=4)
+    held_out = Score(nats=30.0, nats_squared=50.0, num_predictions=20, num_chars=15, num_bytes=20)
+    facts = {"corpus": {"names": ["a.txt", "b\x1b.txt", "c.txt", "d.txt"]}, "held_out": asdict(held_out)}
+    write_model(tmp_path / "model.safetensors", ModelFile(settings, vocab, random_weights(settings), facts))
+    model = charrnn.load(tmp_path, num_threads=1)
+    assert str(model).splitlines() == [
+        f"GRU 1x4, one-hot input: {settings.num_parameters:,} weights, {alphabet}",
+        rf"learned from 'a.txt', 'b\x1b.txt', 'c.txt' ...; 1.5000 nats/{unit} on held-out text",
+        str(tmp_path / "model.safetensors"),
+    ]
+    assert repr(model) == f"LanguageModel(GRU 1x4, one-hot input, {alphabet}, '{tmp_path / 'model.safetensors'}')"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"corpus": None, "held_out": 3},
+        {"corpus": {"names": "abc"}, "held_out": {"nats": "1", "num_predictions": 2}},
+        {"corpus": {"names": []}, "held_out": {"nats": 1.0, "num_predictions": 0}},
+        {"held_out": {"nats": 1.0, "nats_squared": 1.0, "num_predictions": True, "num_chars": 1, "num_bytes": 1}},
+    ],
+    ids=str,
+)
+def test_a_model_whose_file_tells_nothing_of_use_is_printed_by_its_shape(facts):
+    settings = shape_of(vocab_size=VOCAB.size)
+    model = LanguageModel(ModelFile(settings, VOCAB, random_weights(settings), facts), num_threads=1)
+    assert str(model) == f"{settings.title}: {settings.num_parameters:,} weights, 8 characters"
+    assert repr(model) == f"LanguageModel({settings.title}, 8 characters)"
+
+
+def test_a_score_is_printed_with_the_unit_of_each_figure(byte_model):
+    score = byte_model.score("aé")
+    shown = (
+        f"Score({score.nats_per_char:.4f} ± {score.standard_error:.4f} nats/char, {score.bits_per_char:.4f} bits/char, "
+        f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.3f}; 1 character)"
+    )
+    assert repr(score) == str(score) == shown
+    assert repr(replace(score, num_unknown=1234)).endswith("; 1 character, 1,234 unknown left out)")
+    assert repr(byte_model.score("a")) == "Score(nothing predicted)"
+    assert "±" not in repr(byte_model.score("ab"))  # one prediction has no standard error
 
 
 def test_the_version_is_that_of_the_installed_package(monkeypatch):

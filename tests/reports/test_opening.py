@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tiny_run import ON_ONE_THREAD, StopAfter, make_run, make_task
 
+from charrnn.reports import opening
 from charrnn.reports.opening import opening_lines
 from charrnn.text.vocab import Vocab
 from charrnn.training.checkpoint import read_checkpoint
@@ -42,6 +44,22 @@ def test_symbols_of_a_model_of_bytes_are_called_bytes(tmp_path):
     text = lines(tmp_path, replace(TASK, vocab=Vocab.bytes()))[0]
     assert " bytes to learn from, " in text
     assert text.endswith("256 different")
+
+
+@pytest.mark.parametrize(
+    ("num_held_out", "told"),
+    [
+        (100, None),
+        (101, "of the first 100 held-out characters while training, of all at the end"),
+        (300, "of the first 100 held-out characters while training, of all at the end"),
+        (301, "of the first 100 held-out characters while training, of the first 300 at the end"),
+    ],
+)
+def test_what_scores_are_of_is_told_where_it_is_a_part(tmp_path, monkeypatch, num_held_out, told):
+    monkeypatch.setattr(opening, "MAX_EVALUATED", 100)
+    monkeypatch.setattr(opening, "MAX_FINAL", 300)
+    found = lines(tmp_path, replace(TASK, held_out_ids=np.zeros(num_held_out, np.uint8)))
+    assert found[4:] == ([] if told is None else [f"score: {told}"])
 
 
 def test_notes_on_text_and_machine_follow(tmp_path):

@@ -66,7 +66,7 @@ def test_a_name_that_is_accepted_names_one_plain_visible_directory(name):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", ".hidden", "a b", "é", "x" * 101, "a\n"])
 def test_names_that_lead_elsewhere_are_refused(name):
-    with pytest.raises(SettingsError, match="name is"):
+    with pytest.raises(SettingsError, match="`name` is"):
         checked_name(name)
 
 

@@ -93,7 +93,7 @@ def test_many_symbols_enter_as_learned_vectors():
     assert (many.input, many.embedding_size) == ("embedding", min(256, many.hidden_size))
     assert recipe(model={"embedding_size": 20}).model.input == "embedding"
     assert recipe(vocab_size=513, model={"input": "one-hot"}).model.input == "one-hot"
-    with pytest.raises(SettingsError, match="--embedding-size goes with --input embedding"):
+    with pytest.raises(SettingsError, match="`embedding_size` goes with `input=embedding`"):
         recipe(model={"input": "one-hot", "embedding_size": 20})
 
 

@@ -13,6 +13,7 @@ from charrnn.errors import DivergedError, OutputError
 from charrnn.models.native.build import library
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model
+from charrnn.storage.run_files import METRICS_NAME
 from charrnn.training import event, learner, run
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
@@ -60,7 +61,7 @@ def test_stopped_after_any_update_a_run_evaluates_and_ends_as_one_that_never_sto
     list(make_run(task, tmp_path / "stopped").events(StopAfter(num_updates)))
     list(resumed(task, tmp_path / "stopped").events(never))
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
-    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / metrics.METRICS_NAME)]
+    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / METRICS_NAME)]
     assert steps == [4, 8, 12, 14]
 
 
@@ -114,7 +115,7 @@ def test_a_run_whose_gradients_stay_not_finite_ends_with_its_checkpoint_whole(tm
     going = make_run(task, tmp_path / "run")
     weight = going._learner._model.output.weight
     weight.register_hook(lambda gradient: gradient * (math.inf if going.step >= 8 else 1))
-    with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*--learning-rate"):
+    with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*`learning_rate`"):
         list(going.events(never))
     assert read_checkpoint(tmp_path / "run" / "training.safetensors").step >= 8
     read_model(tmp_path / "run")
@@ -194,7 +195,7 @@ def followed(going, directory):
             if isinstance(happened, event.Saved):
                 saved.append(files_of(directory))
 
-    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*--learning-rate") as caught:
+    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*`learning_rate`") as caught:
         follow()
     return caught.value, saved[-1] if saved else None
 
