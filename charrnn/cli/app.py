@@ -54,10 +54,10 @@ def charrnn(
 
     \b
     Examples:
-      charrnn corpus c
-      charrnn train corpora/c.txt --minutes 5
-      charrnn sample checkpoints/c --length 600
-      charrnn perplexity checkpoints/c other.c
+      charrnn corpus english
+      charrnn train corpora/english.txt --minutes 5
+      charrnn sample checkpoints/english --length 600
+      charrnn perplexity checkpoints/english other.txt
     """
 
 
