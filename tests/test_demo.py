@@ -13,6 +13,7 @@ from typer.main import get_command
 from charrnn.cli.app import app
 
 ROOT = Path(__file__).parents[1]
+TEXT = "ROMEO: The text that is learned is short.\n" * 103
 # Gathers a small text, or fails as where there is no network; trains for some steps; else it is charrnn itself.
 STAND_IN = """#!{python}
 import sys
@@ -24,7 +25,7 @@ if command == "corpus":
     if rest[0] not in {there}:
         sys.exit("charrnn: no network")
     Path("corpora").mkdir()
-    Path("corpora", rest[0] + ".txt").write_text("ROMEO: This is the text to be learned.\\n" * {lines})
+    Path("corpora", rest[0] + ".txt").write_text({text!r})
     print("gathered", rest[0])
 else:
     budget = rest.index("--minutes") if "--minutes" in rest else None
@@ -35,10 +36,10 @@ else:
 """
 
 
-def shown(folder, *there, lines=103):
+def shown(folder, *there):
     """What the demo prints where only the corpora of ``there`` can be had."""
     stand_in = folder / "charrnn"
-    stand_in.write_text(STAND_IN.format(python=sys.executable, there=there, lines=lines))
+    stand_in.write_text(STAND_IN.format(python=sys.executable, there=there, text=TEXT))
     stand_in.chmod(0o755)
     done = subprocess.run(
         ["/bin/sh", ROOT / "demo.sh", "./charrnn"],
@@ -60,7 +61,7 @@ def out(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("there", "text", "prompt"),
-    [(("shakespeare", "english"), "shakespeare", "ROMEO:"), (("english",), "english", "This")],
+    [(("shakespeare", "english"), "shakespeare", "ROMEO:"), (("english",), "english", "The")],
 )
 def test_the_demo_learns_shakespeare_where_it_can_and_english_elsewhere(tmp_path, there, text, prompt):
     done = shown(tmp_path, *there)
@@ -68,22 +69,23 @@ def test_the_demo_learns_shakespeare_where_it_can_and_english_elsewhere(tmp_path
     assert "no network" not in done.stderr
     assert [path.stem for path in (tmp_path / "corpora").iterdir()] == [text]
     assert f"$ ./charrnn train corpora/{text}.txt --minutes 2 --name demo-" in done.stdout
-    written = done.stdout.partition("--temperature 0.7 --seed 1\n")[2]
+    written = done.stdout.partition("--temperature 0.5 --seed 1\n")[2]
     assert written.startswith(prompt)
-    assert ("It cannot be had now." in done.stdout) == (text == "english")
+    assert ("It does not come." in done.stdout) == (text == "english")
 
 
 def test_the_demo_shows_one_score_twice_and_it_is_the_same(out):
-    # Of 4,017 characters 402 are held out: a tenth is no whole number.
+    assert len(TEXT) % 10  # a tenth is no whole number
+    num_held_out = len(TEXT) - len(TEXT) * 9 // 10
     told, part = re.search(r"held-out loss +([\d.]+) nats/char.*\n +of (.*) held-out characters", out).groups()
-    assert part == "all 402"
+    assert part == f"all {num_held_out}"
     figures = dict(line.split() for line in out.partition("| ./charrnn perplexity")[2].splitlines()[2:9])
     assert float(figures["nats_per_char"]) == pytest.approx(float(told), abs=1e-3)
-    assert figures["num_chars"] == "401"
+    assert figures["num_chars"] == str(num_held_out - 1)
 
 
 def test_the_demo_ends_with_three_commands_that_can_be_typed(out):
-    commands = [shlex.split(line, comments=True) for line in out.partition("to try next:")[2].strip().splitlines()]
+    commands = [shlex.split(line) for line in out.partition("to try next:")[2].splitlines() if "charrnn" in line]
     assert [command[:2] for command in commands] == [["./charrnn", name] for name in ("sample", "train", "train")]
     for _, name, *arguments in commands:
         get_command(app).commands[name].make_context(name, arguments)
