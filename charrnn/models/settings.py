@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 from charrnn.fields import Settings, setting
 from charrnn.models.cells import CELLS, Cell, State
@@ -30,6 +30,8 @@ class ModelSettings(Settings):
     Raises:
         SettingsError: a value is out of range; the message names it and the range.
     """
+
+    form: ClassVar[str] = "network"
 
     vocab_size: int = setting(help="Number of symbols.", low=1, high=_MAX_SYMBOLS, is_internal=True)
     cell: str = setting("lstm", help="Recurrent cell.", choices=CELLS, panel=_PANEL)
@@ -88,6 +90,10 @@ class ModelSettings(Settings):
         size = f" of {self.embedding_size}" if self.input == "embedding" else " input"
         bias = "" if self.bias else ", no bias"
         return f"{self.short_title}, {self.input}{size}{bias}"
+
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of each array that is stored, by name."""
+        return {name: ("float32", shape) for name, shape in self.parameter_shapes().items()}
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all weights, in storage order; names and gate order are torch's.

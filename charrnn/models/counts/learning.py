@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.models.counts.predictor import fastest_read
-from charrnn.models.counts.tables import NUM_CONTEXTS, READER, RECENT, Learn, Tables
+from charrnn.models.counts.settings import NUM_CONTEXTS, RECENT
+from charrnn.models.counts.tables import READER, Learn, Tables
 
 _NUM_FOLDS = 4
 _FOLD_SHARE = 0.06
@@ -46,9 +47,7 @@ def learn(
         num_lines: lines of the table, a power of two.
         progress: is told, again and again, how many more symbols have been read.
     """
-    tables = Tables.empty(
-        np.bincount(ids, minlength=len(classes)), classes, num_lines=num_lines, text_space=len(ids)
-    )
+    tables = Tables.empty(np.bincount(ids, minlength=len(classes)), classes, num_lines=num_lines, text_space=len(ids))
     read = fastest_read()
     total = 0.0
     num_predictions = 0

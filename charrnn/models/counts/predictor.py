@@ -4,7 +4,7 @@ Legend: V symbols, B streams, T steps.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class Counts(Predictor):
         return CountsState(np.zeros(num_streams, READER))
 
     def step(self, ids: Array, state: CountsState) -> tuple[Array, CountsState]:
-        """ln p (B, V) of what follows ``ids`` (B,), and the state after reading them."""
+        """Ln p (B, V) of what follows ``ids`` (B,), and the state after reading them."""
         readers = state.readers.copy()
         _, logits = self._read(self._tables, readers, np.asarray(ids)[None], logits=True)
         return logits, CountsState(readers)
@@ -90,18 +90,26 @@ class Counts(Predictor):
         return nats, CountsState(readers)
 
 
+class _Read(NamedTuple):
+    """Symbols that were read, after others; ``num_parts`` counts both."""
+
+    before: "_Read | None"
+    ids: Array
+    num_parts: int
+
+
 @dataclass(frozen=True)
 class GrowingState:
     """What counts that go on counting remember of their one stream.
 
     Attributes:
         readers: (1,) of ``READER``.
-        read: symbols read since the model was opened, in the order they came.
+        read: symbols read since the start of the text; None before the first.
         learner: the tables as they have become; another state may have taken them further.
     """
 
     readers: Array
-    read: tuple[Array, ...]
+    read: _Read | None
     learner: "_Learner"
 
     def of_streams(self, streams: Any) -> "GrowingState":  # noqa: ANN401 - whatever numpy takes as an index
@@ -149,10 +157,10 @@ class GrowingCounts(Predictor):
         """
         if num_streams != 1:
             raise ValueError("counts that go on counting read one stream at a time")
-        return GrowingState(np.zeros(1, READER), (), _Learner(self._tables, -1))
+        return GrowingState(np.zeros(1, READER), None, _Learner(self._tables, -1))
 
     def step(self, ids: Array, state: GrowingState) -> tuple[Array, GrowingState]:
-        """ln p (1, V) of what follows ``ids`` (1,), and the state after reading and learning from them."""
+        """Ln p (1, V) of what follows ``ids`` (1,), and the state after reading and learning from them."""
         _, logits, after = self._go_on(np.asarray(ids)[None], state, logits=True)
         return logits, after
 
@@ -169,15 +177,21 @@ class GrowingCounts(Predictor):
         readers = state.readers.copy()
         nats, found = self._read(learner.tables, readers, ids, targets=targets, logits=logits, learn=self._LEARN)
         learner.num_parts += 1
-        return nats, found, GrowingState(readers, (*state.read, ids), learner)
+        return nats, found, GrowingState(readers, _Read(state.read, ids, learner.num_parts), learner)
 
     def _learner_of(self, state: GrowingState) -> _Learner:
         """Tables that stand where the state stands: its own, or, where those were taken further, ones that catch up."""
-        if state.learner.num_parts == len(state.read):
+        num_parts = state.read.num_parts if state.read else 0
+        if state.learner.num_parts == num_parts:
             return state.learner
+        parts = []
+        read = state.read
+        while read:
+            parts.append(read.ids)
+            read = read.before
         learner = _Learner(self._tables.copy(more_text=1 << 16), 0)
         readers = np.zeros(1, READER)
-        for part in state.read:
+        for part in reversed(parts):
             learner.tables.grow(len(part))
             self._read(learner.tables, readers, part, learn=self._LEARN)
             learner.num_parts += 1

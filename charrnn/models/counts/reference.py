@@ -1,4 +1,6 @@
-"""Counts of contexts, mixed: the equations in numpy. ``native/counts.c`` gives the same numbers, a thousand times faster.
+"""Counts of contexts, mixed: the equations in numpy.
+
+``native/counts.c`` gives the same numbers, a hundred times faster.
 
 Each symbol is found by decisions (``tree.py``). In each of K contexts a slot holds the odds of one decision: as ever,
 and lately. What such odds have meant so far is learned (``ever``, ``lately``: rows by how often the slot was seen), and
@@ -27,16 +29,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.models.counts.tables import (
+from charrnn.models.counts.settings import (
     BINS,
-    CONSTANTS,
     DEPTHS,
     FIRST_BITS,
     LENGTHS,
-    LETTER,
     LEVELS,
     MIN_LENGTHS,
-    NEWLINE,
     NUM_CONTEXTS,
     NUM_INPUTS,
     NUM_MATCHES,
@@ -44,9 +43,8 @@ from charrnn.models.counts.tables import (
     ORDERS,
     RECENT,
     SECOND_BITS,
-    Learn,
-    Tables,
 )
+from charrnn.models.counts.tables import CONSTANTS, LETTER, NEWLINE, Learn, Tables
 
 Array = NDArray[Any]
 
@@ -306,7 +304,7 @@ def _row_of(context: int, node: int, bits: int) -> int:
 
 
 def _decide(tables: Tables, position: _Position, node: _Node, *, learns: bool) -> _Decision:
-    """p of bit 1, that the symbol lies right of the cut, and all that led to it."""
+    """P of bit 1, that the symbol lies right of the cut, and all that led to it."""
     w = tables.weights
     slots: list[_Slot | None] = []
     seen = np.zeros(NUM_CONTEXTS, np.int64)
@@ -444,7 +442,7 @@ def _meet(tables: Tables, reader: Array, symbol: int, learn: Learn) -> float:
 
 
 def _spread(tables: Tables, position: _Position, node: _Node, logit: float, logits: Array) -> None:
-    """ln p of every symbol of a node, ``logit`` being that of the node."""
+    """Ln p of every symbol of a node, ``logit`` being that of the node."""
     if node.hi - node.lo == 1:
         logits[node.lo] = logit
         return

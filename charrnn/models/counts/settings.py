@@ -1,16 +1,50 @@
 """The size of a model of counts. Knows no numpy."""
 
 from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
 
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
 
-_PANEL = "Counts"
+NUM_CONTEXTS = 16
+NUM_MATCHES = 2
+NUM_INPUTS = 40
+ORDERS = (0, 1, 2, 3, 4, 5, 6, 8, 12, 18)
+NUM_ORDERS = len(ORDERS)
+LEVELS = 16
+BINS = 25
+ODDS = 33
+LENGTHS = 32
+DEPTHS = 16
+FIRST_BITS = 16
+SECOND_BITS = 18
+MIN_LENGTHS = (6, 16)
+RECENT = 1024
 LINE_BYTES = 128
 LINE_SLOTS = 16
 MAX_SYMBOLS = 1 << 16
 _SLOTS_PER_SYMBOL = 24
 _MIN_LINES = 1 << 8
+
+
+def weight_shapes(vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of what is learned beside the slots, in the order of ``CountWeights`` in counts.c."""
+    nodes = max(1, vocab_size - 1)
+    return {
+        "ever": (NUM_CONTEXTS, LEVELS, BINS),
+        "lately": (NUM_CONTEXTS, LEVELS, BINS),
+        "ever_seen": (NUM_CONTEXTS, LEVELS, BINS),
+        "match": (NUM_MATCHES, LENGTHS),
+        "match_seen": (NUM_MATCHES, LENGTHS),
+        "by_node": (nodes, NUM_INPUTS),
+        "by_match": (LENGTHS * 3, NUM_INPUTS),
+        "by_order": (NUM_ORDERS * DEPTHS, NUM_INPUTS),
+        "final": (nodes, 4),
+        "first": (1 << FIRST_BITS, ODDS),
+        "second": (1 << SECOND_BITS, ODDS),
+        "decisions": (1,),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +61,8 @@ class CountsSettings(Settings):
     Raises:
         SettingsError: a value is out of range; the message names it and the range.
     """
+
+    form: ClassVar[str] = "counts"
 
     vocab_size: int = setting(help="Number of symbols.", low=1, high=MAX_SYMBOLS, is_internal=True)
     num_lines: int = setting(help="Lines of sixteen slots.", low=1, high=1 << 32, is_internal=True)
@@ -51,6 +87,36 @@ class CountsSettings(Settings):
         size = self.num_lines * LINE_BYTES
         shown = f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size >> 10:,} KiB"
         return f"counts of {self.num_text:,} symbols in {shown}"
+
+    @property
+    def short_title(self) -> str:
+        """The model in a word or two."""
+        return "counts"
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are learned: three per slot, and the weights."""
+        weights = sum(prod(shape) for _, shape in self.tensors().values()) - self.num_lines * LINE_BYTES // 8
+        return 3 * LINE_SLOTS * self.num_lines + weights
+
+    @property
+    def num_places(self) -> int:
+        """Where matches are looked up, a power of two."""
+        return 1 << max(10, self.num_text.bit_length())
+
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of each array that is stored, by name; smaller types lie side by side in int64."""
+        weights = weight_shapes(self.vocab_size)
+        found: dict[str, tuple[str, tuple[int, ...]]] = {
+            "lines": ("int64", (self.num_lines, LINE_BYTES // 8)),
+            "text": ("int64", ((2 * self.num_text + 7) // 8,)),
+            "places": ("int64", (NUM_MATCHES, self.num_places // 2)),
+            "cuts": ("int64", (self.vocab_size - 1,)),
+            "classes": ("int64", (self.vocab_size,)),
+            **{
+                f"{kind}.{name}": ("float32", shape) for kind in ("fixed", "growing") for name, shape in weights.items()
+            },
+        }
 
 
 def num_lines_for(num_symbols: int, *, most_bytes: int) -> int:

@@ -11,29 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.models.counts.tree import weighted_cuts
+from charrnn.models.counts.settings import (
+    BINS,
+    LEVELS,
+    LINE_SLOTS,
+    NUM_CONTEXTS,
+    NUM_MATCHES,
+    ODDS,
+    RECENT,
+    weight_shapes,
+)
+from charrnn.models.tree import weighted_cuts
 
 Array = NDArray[Any]
 
-NUM_CONTEXTS = 16
-NUM_MATCHES = 2
-NUM_INPUTS = 40
-ORDERS = (0, 1, 2, 3, 4, 5, 6, 8, 12, 18)
-NUM_ORDERS = len(ORDERS)
-LINE_SLOTS = 16
-LEVELS = 16
-BINS = 25
-ODDS = 33
-LENGTHS = 32
-DEPTHS = 16
-FIRST_BITS = 16
-SECOND_BITS = 18
-MIN_LENGTHS = (6, 16)
-RECENT = 1024
-
 LETTER = 1
 NEWLINE = 3
-MAX_SYMBOLS = 1 << 16
 
 
 class Learn(IntFlag):
@@ -113,25 +106,6 @@ class Constants:
 
 
 CONSTANTS = Constants.make()
-
-
-def weight_shapes(vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what is learned beside the slots, in the order of ``CountWeights`` in counts.c."""
-    nodes = max(1, vocab_size - 1)
-    return {
-        "ever": (NUM_CONTEXTS, LEVELS, BINS),
-        "lately": (NUM_CONTEXTS, LEVELS, BINS),
-        "ever_seen": (NUM_CONTEXTS, LEVELS, BINS),
-        "match": (NUM_MATCHES, LENGTHS),
-        "match_seen": (NUM_MATCHES, LENGTHS),
-        "by_node": (nodes, NUM_INPUTS),
-        "by_match": (LENGTHS * 3, NUM_INPUTS),
-        "by_order": (NUM_ORDERS * DEPTHS, NUM_INPUTS),
-        "final": (nodes, 4),
-        "first": (1 << FIRST_BITS, ODDS),
-        "second": (1 << SECOND_BITS, ODDS),
-        "decisions": (1,),
-    }
 
 
 def first_weights(vocab_size: int) -> dict[str, Array]:

@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
-from charrnn.models.counts.tables import (
-    CONSTANTS,
-    MIN_LENGTHS,
-    NUM_MATCHES,
-    READER,
-    Constants,
-    Learn,
-    Tables,
-    weight_shapes,
-)
+from charrnn.models.counts.settings import MIN_LENGTHS, NUM_MATCHES, weight_shapes
+from charrnn.models.counts.tables import CONSTANTS, READER, Constants, Learn, Tables
 from charrnn.models.native.kernel import library_functions
 
 Array = NDArray[Any]
