@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ _STYLES = {_WHOLE: "good", _NOT_WHOLE: "bad", _MISSING: "bad"}
 
 def verify(
     run: RunOrFile = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit code tells.")] = False,
 ) -> None:
     """Read every byte of a run's files, or of one file; say whether each is there and whole. Exit code 3 if one is not.
 
@@ -38,7 +39,8 @@ def verify(
 
     path = chosen_run(run)
     rows = _check_run(path) if is_directory(path) else [[path.name or str(path), *_check_file(path)]]
-    write_table(["", "", ""], rows, align="lll", styles=_STYLES)
+    if not quiet:
+        write_table(["", "", ""], rows, align="lll", styles=_STYLES)
     if any(row[1] != _WHOLE for row in rows):
         raise typer.Exit(ExitCode.INPUT)
 

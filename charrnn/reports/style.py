@@ -66,18 +66,19 @@ def painted(text: str, style: str) -> str:
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if text else ""
 
 
-def fitted(text: str, width: int, *, indent: int = 0) -> str:
+def fitted(text: str, width: int, *, indent: int = 0, cuts_words: bool = False) -> str:
     """The text in lines of at most ``width`` characters, but for words that are longer: a path stays whole.
 
     Args:
         text: to be cut into lines; each line of it by itself.
         width: of a line, in characters.
         indent: spaces before each line but the first, which has as many characters before it.
+        cuts_words: cut words that are longer too.
     """
     lines = []
     for line in text.split("\n"):
         lines += textwrap.wrap(
-            line, max(width - indent, 1), break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+            line, max(width - indent, 1), break_long_words=cuts_words, break_on_hyphens=False, replace_whitespace=False
         ) or [""]
     return f"\n{' ' * indent}".join(lines)
 

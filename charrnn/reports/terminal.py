@@ -159,7 +159,7 @@ def write_facts(rows: Sequence[tuple[str, str]]) -> None:
 
     Args:
         rows: name and value; "" names what the name above names. A value that begins with "charrnn " is a command to
-            copy, and never cut into lines.
+            copy, and never cut into lines; no path is cut either.
     """
     cells = [(_one_line(name), _one_line(value)) for name, value in rows]
     width = max(len(name) for name, _ in cells) + 2
@@ -168,7 +168,8 @@ def write_facts(rows: Sequence[tuple[str, str]]) -> None:
     for name, value in cells:
         label = f"{name:<{width}}"
         if is_terminal() and not value.startswith("charrnn "):
-            value = fitted(value, columns, indent=width)
+            cuts_words = "/" not in value and columns - width >= _LEAST_TEXT
+            value = fitted(value, columns, indent=width, cuts_words=cuts_words)
         if is_terminal() and shows_colour(sys.stdout):
             label = painted(name, "name") + " " * (width - len(name))
         lines.append(f"{label}{value}".rstrip() + "\n")

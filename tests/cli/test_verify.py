@@ -52,3 +52,9 @@ def test_the_claimed_loss_is_per_symbol(tmp_path, level):
 def test_what_is_no_run_is_refused(tmp_path):
     assert invoke("verify", tmp_path)[0] == 3
     assert invoke("verify", tmp_path / "missing")[0] == 3
+
+
+def test_quiet_tells_by_the_exit_code_alone(run_of):
+    assert invoke("verify", run_of, "--quiet") == (0, "", "")
+    (run_of / MODEL_NAME).unlink()
+    assert invoke("verify", run_of, "-q") == (3, "", "")

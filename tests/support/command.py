@@ -65,6 +65,8 @@ def invoke(*arguments, stdin=b"", cwd="."):
         _threads_of_torch_kept(),
         _interrupts_kept(),
     ):
+        given.buffer.write(stdin)
+        given.buffer.seek(0)
         try:
             main()
         except SystemExit as end:
