@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 DEMO   := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench soak clean
+.PHONY: help setup demo test check docs pictures bench soak clean
 
 help: ## List these targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -39,6 +39,12 @@ check: $(READY) ## Run linters and type checker alone.
 
 docs: $(READY) ## Write docs/reference.md anew from the command line.
 	$(BIN)/python -m charrnn.cli.reference > docs/reference.md
+
+pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; ten minutes, with a network.
+	$(BIN)/charrnn corpus english shakespeare
+	$(BIN)/python tests/benchmarks/terminal_picture.py corpora/english.txt docs/pictures/terminal.svg
+	$(BIN)/python tests/benchmarks/notebook_output.py docs/first-steps.ipynb
+	$(BIN)/python tests/benchmarks/loss_picture.py corpora/shakespeare.txt 1.42 docs/pictures/loss.svg
 
 bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
 	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)

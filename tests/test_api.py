@@ -202,6 +202,9 @@ def test_events_come_as_they_happen_and_agree_with_the_history(train):
     assert [each.score.nats_per_char for each in evaluated] == [line["nats_per_char"] for line in history]
     assert events[-1].best.nats_per_char == min(each.score.nats_per_char for each in evaluated)
     assert "weights" not in repr(evaluated[0])  # an event can be printed
+    best = min(evaluated, key=lambda each: each.score.nats_per_char)
+    then = charrnn.LanguageModel(best.model, num_threads=1)
+    assert then.score("to be").nats == model.score("to be").nats
 
 
 def test_an_error_of_ones_own_ends_a_run_that_can_go_on(train):

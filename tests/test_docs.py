@@ -33,6 +33,7 @@ ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n"
 TEXT = "".join(random.Random(0).choices(ALPHABET, k=20_000))
 PLAIN_PROGRAMS = {"cat", "head", "tail"}
 BUDGETS = ("--minutes", "--epochs", "--steps", "--hidden-size", "--length")
+TINY = "steps=2, batch_size=2, bptt=5, threads=1, hidden_size=8"
 SHORT = ("--steps", "2", "--batch-size", "2", "--bptt", "5", "--threads", "1")
 
 
@@ -103,7 +104,8 @@ class Reader:
         else:
             shutil.copytree(self._small_run, path if not path.suffix else path.parent)
 
-    def _provide_text(self, name):
+    def provide_text(self, name):
+        """Puts a small text where a page says that there is one; in a directory, where the name is one's."""
         path = self.folder / name
         if name == "-" or path.exists():
             return
@@ -116,7 +118,7 @@ class Reader:
         stages = [shlex.split(stage)[0] for stage in re.sub(r"\$\(.*\)", "", line).split("|")]
         assert set(stages) <= PLAIN_PROGRAMS
         for name in re.findall(r"\w[\w./-]*\.txt", line.partition(">")[0]):
-            self._provide_text(name)
+            self.provide_text(name)
         done = subprocess.run(["/bin/sh", "-ec", line], cwd=self.folder, capture_output=True, check=True)
         assert not done.stderr
         return done.stdout
@@ -128,7 +130,7 @@ class Reader:
         for key in ("texts", "val", "fit_temperature"):
             found = given.get(key) or ()
             for text in [found] if isinstance(found, str) else found:
-                self._provide_text(str(text))
+                self.provide_text(str(text))
         for key in ("model", "run", "resume", "init_from", "config"):
             if given.get(key):
                 self.provide_run(given[key])
@@ -188,10 +190,12 @@ def test_a_page_shows_commands_in_marked_blocks_alone():
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_every_program_shown_works(page, reader, capsys):
     for program in blocks(page, "python"):
-        for run in re.findall(r'load\("(\w+)"', program):
+        for run in re.findall(r'(?:load\(|resume=)"(\w+)"', program):
             reader.provide_run(run)
+        for text in re.findall(r'train\("([\w./]+)"', program):
+            reader.provide_text(text)
         with contextlib.chdir(reader.folder):
-            exec(program, {})
+            exec(re.sub(r"minutes=\d+", TINY, program), {})
         assert capsys.readouterr().out
 
 
