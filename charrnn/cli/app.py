@@ -13,6 +13,7 @@ import typer
 from charrnn.cli.corpus import corpus
 from charrnn.cli.inspect import inspect
 from charrnn.cli.perplexity import perplexity
+from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
 from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
@@ -23,7 +24,7 @@ from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout,
 # Torch reports what it cannot have for the CPU as a plain RuntimeError.
 _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
 
-COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
+COMMANDS = (train, sample, perplexity, runs, inspect, verify, corpus)
 
 app = typer.Typer(
     name="charrnn",

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 _Row = list[str]
 
 
-def verify(
-    run: RunOrFile = None,
-) -> None:
-    """Read every byte of a run's files, or of one file; say whether each is there and whole. Exit code 3 if one is not.
+def verify(run: RunOrFile = None) -> None:
+    """Check that each of a run's files, or one file, is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
     is finite, and model and training state are of one run. An incomplete last line of the history is not damage: the

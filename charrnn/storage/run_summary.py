@@ -36,6 +36,8 @@ class RunSummary:
         level: what a symbol is, "char" or "byte"; "" where that is not known.
         texts: names of the texts learned, without their directories; the first thousand.
         num_texts: how many texts there were.
+        fingerprint: of the texts, of how they are read, and of a separate held-out text; "" where that is not known.
+        num_held_out: symbols held out of the texts, or in the held-out text.
         score: held-out score of the best model.
         step: updates made.
         num_steps: updates in the whole run; None also while a run given in minutes is not yet measured.
@@ -53,6 +55,8 @@ class RunSummary:
     level: str = ""
     texts: tuple[str, ...] = ()
     num_texts: int = 0
+    fingerprint: str = ""
+    num_held_out: int = 0
     score: Score | None = None
     step: int | None = None
     num_steps: int | None = None
@@ -73,6 +77,8 @@ class RunSummary:
             "level": self.level or None,
             "texts": list(self.texts),
             "num_texts": self.num_texts,
+            "fingerprint": self.fingerprint,
+            "num_held_out": self.num_held_out,
             "step": self.step,
             "num_steps": self.num_steps,
             "best_step": self.best_step,
@@ -110,6 +116,8 @@ def summarized(directory: Path) -> RunSummary:
         level=vocab["level"] if vocab.get("level") in ("char", "byte") else "",
         texts=tuple(name for name in text.get("names") or () if isinstance(name, str)),
         num_texts=_count(text.get("num_texts")) or 0,
+        fingerprint=str(text.get("fingerprint") or ""),
+        num_held_out=_count(text.get("num_held_out")) or 0,
         score=best,
         step=step,
         num_steps=_count(training.get("num_steps")),
