@@ -29,7 +29,7 @@ def verify(run: RunOrFile = None) -> None:
       charrnn verify model.safetensors
     """
     from charrnn.reports.terminal import write_table
-    from charrnn.storage.run_directory import is_directory
+    from charrnn.storage.run_lock import is_directory
 
     path = chosen_run(run)
     rows = _check_run(path) if is_directory(path) else [_check_file(path)]
@@ -60,8 +60,8 @@ def _check_file(path: Path) -> _Row:
 
 
 def _check_run(run: Path) -> list[_Row]:
-    from charrnn.storage.run_directory import is_in_use
     from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, MODEL_NAME, TRAINING_NAME
+    from charrnn.storage.run_lock import is_in_use
 
     model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
     history_path, config_path = run / METRICS_NAME, run / CONFIG_NAME

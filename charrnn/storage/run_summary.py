@@ -11,11 +11,11 @@ from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.container import read_facts
 from charrnn.storage.metrics import last_seconds
-from charrnn.storage.run_directory import is_in_use
 from charrnn.storage.run_files import METRICS_NAME, MODEL_NAME, TRAINING_NAME
+from charrnn.storage.run_lock import is_in_use
 from charrnn.storage.run_name import changed, run_directories
 from charrnn.storage.upgrade import upgraded_model, upgraded_training
-from charrnn.units import Score
+from charrnn.units import Score, bits
 
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # a file's time may be any number
 
@@ -64,6 +64,16 @@ class RunSummary:
     seconds: float | None = None
     changed: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """The run in a few words: its state, its model and its held-out score."""
+        facts: list[str] = [self.state]
+        if self.model is not None:
+            facts.append(self.model.short_title)
+        if self.score is not None:
+            facts.append(f"{bits(self.score.nats_per_symbol):.4f} bits/{self.level or 'symbol'} held out")
+        return ", ".join(facts)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; times are in UTC, in ISO 8601."""

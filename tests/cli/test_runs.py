@@ -10,7 +10,7 @@ from processes import TINY
 from small_model import make_model
 
 from charrnn.storage.model_file import read_model
-from charrnn.storage.run_directory import RunLock
+from charrnn.storage.run_lock import RunLock
 
 
 @pytest.fixture
