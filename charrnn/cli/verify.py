@@ -1,6 +1,7 @@
 """``charrnn verify``: whether everything is there that should be, and whole."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,10 @@ def _check_run(run: Path) -> list[_Row]:
         return _of_training(checkpoint)
 
     def model() -> str:
+        from charrnn.storage.model_file import is_of_run
+
         found = _model(model_path)
-        if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
+        if checkpoint is not None and not is_of_run(found.to_facts(), checkpoint.to_facts()):
             raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
 
@@ -96,9 +99,10 @@ def _check_run(run: Path) -> list[_Row]:
         rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
     if history_path.exists() or is_evaluated:
         missing = "the history of the losses is lost"
-        rows.append(_checked(history_path, lambda: _of_history(history_path), missing=missing))
-    if config_path.exists():
-        rows.append(_checked(config_path, lambda: _of_config(config_path)))
+        history = partial(_of_history, history_path, may_be_empty=not is_evaluated)
+        rows.append(_checked(history_path, history, missing=missing))
+    if config_path.exists() or is_complete:
+        rows.append(_checked(config_path, lambda: _of_config(config_path), missing="--config cannot take its settings"))
     return rows
 
 
@@ -130,10 +134,12 @@ def _of_training(checkpoint: "Checkpoint") -> str:
     return f"step {checkpoint.step:,}{planned}"
 
 
-def _of_history(path: Path) -> str:
+def _of_history(path: Path, *, may_be_empty: bool = False) -> str:
     from charrnn.storage.metrics import check_metrics
 
     num_lines = check_metrics(path)
+    if not num_lines and not may_be_empty:
+        raise InputError("it is empty: the history of the losses is lost")
     return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
 
@@ -141,4 +147,7 @@ def _of_config(path: Path) -> str:
     from charrnn.cli.options import read_config
     from charrnn.cli.train import GROUPS
 
-    return f"{len(read_config(path, *GROUPS))} settings"
+    num_settings = len(read_config(path, *GROUPS))
+    if not num_settings:
+        raise InputError("it holds no settings")
+    return f"{num_settings} setting{'' if num_settings == 1 else 's'}"

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 @contextmanager
 def new_run(out: Path, name: str, *, is_chosen: bool) -> Iterator[Path]:
-    """A locked directory for a new run; where the block fails before the run can be resumed, all of it goes again.
+    """A locked directory for a new run; where the block fails before the run has come to anything, it goes again.
 
     Args:
         out: directory that holds runs; made if missing.
@@ -117,10 +117,11 @@ def _taken(directory: Path) -> OutputError:
 
 
 def _remove_begun(directory: Path, before: set[str]) -> None:
-    """Removes what a start that failed has written, unless the run can be resumed; what was there before stays."""
+    """Removes what a start that failed has written; what was there before stays, and what a run has come to."""
     with suppress(OSError):
         written = _visible(directory) - before
-        if written <= _BEFORE_CHECKPOINT:
+        has_history = METRICS_NAME in written and (directory / METRICS_NAME).stat().st_size > 0
+        if written <= _BEFORE_CHECKPOINT and not has_history:
             for name in written:
                 (directory / name).unlink()
         if not _visible(directory):

@@ -11,6 +11,7 @@ from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.container import read_facts
 from charrnn.storage.metrics import last_seconds
+from charrnn.storage.model_file import is_of_run
 from charrnn.storage.run_files import METRICS_NAME, MODEL_NAME, TRAINING_NAME
 from charrnn.storage.run_lock import is_in_use
 from charrnn.storage.run_name import changed, run_directories
@@ -114,6 +115,8 @@ def summarized(directory: Path) -> RunSummary:
         step = _count(known.get("step"))
     if training.get("best") is not None and not stored and not errors:
         errors.append(f"{MODEL_NAME} is missing; train --resume makes another")
+    if training and stored and not is_of_run(stored, training):
+        errors.append(f"{MODEL_NAME} belongs to another run than {TRAINING_NAME}; move it away and train --resume")
     seconds = None
     with suppress(InputError):  # verify tells what is wrong with a history
         seconds = last_seconds(directory / METRICS_NAME)

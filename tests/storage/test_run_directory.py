@@ -140,9 +140,9 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def fail_after_writing(directory, *names):
+def fail_after_writing(directory, *names, history=""):
     for name in names:
-        (directory / name).write_text("new")
+        (directory / name).write_text(history if name == "metrics.jsonl" else "new")
     raise InputError("no memory")
 
 
@@ -156,6 +156,9 @@ def test_a_start_that_fails_keeps_what_was_there_or_can_be_resumed(tmp_path):
     with pytest.raises(InputError), new_run(tmp_path / "runs", "play", is_chosen=True) as directory:
         fail_after_writing(directory, "run.toml", "metrics.jsonl", "training.safetensors")
     assert len(list((tmp_path / "runs" / "play").iterdir())) == 4  # with the lock
+    with pytest.raises(InputError), new_run(tmp_path / "runs", "history", is_chosen=True) as directory:
+        fail_after_writing(directory, "run.toml", "metrics.jsonl", history="{}\n")
+    assert len(list((tmp_path / "runs" / "history").iterdir())) == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError), new_run(tmp_path / "empty", "play", is_chosen=True):
         raise InputError("no text")
