@@ -36,7 +36,7 @@ def write_runs(runs: Sequence[RunSummary]) -> None:
             _score(run).removesuffix(unit),
             _steps(run),
             _time(run),
-            age(time.time() - run.changed),
+            _age(run),
             run.state,
         ]
         for run in runs
@@ -103,7 +103,7 @@ def age(seconds: float) -> str:
 def _two_lines(run: RunSummary, width: int) -> str:
     """How good a run is, then what it is."""
     first = f"{_score(run)}  {run.state:<10}"  # the states stand below each other
-    changed = age(time.time() - run.changed)
+    changed = _age(run)
     facts = [run.model.short_title] if run.model is not None else []
     facts += [_trained(run), changed if changed == _NOW else f"{changed} ago", _text(run)]
     return f"{run.name:<{max(width - len(first) - 1, 1)}} {first.rstrip()}\n{_cut('  ' + ', '.join(facts), width)}\n"
@@ -111,7 +111,6 @@ def _two_lines(run: RunSummary, width: int) -> str:
 
 def _facts(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
     """What is known of each run, by the words that stand before it."""
-    now = time.time()
     return {
         "state": [run.state for run in runs],
         "held-out bits": [_score(run) for run in runs],
@@ -121,8 +120,12 @@ def _facts(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
         "text": [_text(run) for run in runs],
         "trained": [_trained(run) for run in runs],
         "best step": ["-" if run.best_step is None else f"{run.best_step:,}" for run in runs],
-        "age": [age(now - run.changed) for run in runs],
+        "age": [_age(run) for run in runs],
     }
+
+
+def _age(run: RunSummary) -> str:
+    return age(time.time() - run.changed)
 
 
 def _score(run: RunSummary) -> str:
