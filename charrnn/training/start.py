@@ -216,8 +216,9 @@ def _processes(given: Mapping[str, Any]) -> "Iterator[World | None]":
 def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[Path]:
     """The run's directory, made and locked by the process that writes."""
     from charrnn.files import remove_stale
-    from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
+    from charrnn.storage.run_directory import name_of_text, new_run
     from charrnn.storage.run_files import TRAINING_NAME
+    from charrnn.storage.run_lock import RunLock, is_directory
     from charrnn.storage.run_name import runs_directory
     from charrnn.storage.training_file import require_training
 
