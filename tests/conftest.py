@@ -35,6 +35,7 @@ def trained(tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("trained") / "run"
     list(make_trainer(make_task(), directory).run(never))
+    (directory / "run.toml").write_text("steps = 12\n")  # the command writes it
     return directory
 
 

@@ -15,7 +15,7 @@ import charrnn
 from charrnn.cli.train import GROUPS
 from charrnn.errors import InputError, LockedError, SettingsError
 from charrnn.storage.metrics import read_metrics
-from charrnn.storage.run_directory import RunLock
+from charrnn.storage.run_lock import RunLock
 
 SIZES = {"hidden_size": 6, "batch_size": 2, "bptt": 5, "threads": 1, "precision": "float32"}
 KNOWN = {name: each for group in GROUPS for name, each in group.settings().items() if not each.is_internal}

@@ -134,6 +134,8 @@ class Reader:
         for key in ("model", "run", "resume", "init_from", "config"):
             if given.get(key):
                 self.provide_run(given[key])
+        for run in given["names"] or () if name == "runs" else ():
+            self.provide_run(run)
         ended = invoke(name, *self._shortened(name, options, given), stdin=stdin, cwd=self.folder)
         assert ended.code == 0, ended.err
         assert ended.out

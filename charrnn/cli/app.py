@@ -14,6 +14,7 @@ from charrnn.cli.corpus import corpus
 from charrnn.cli.inspect import inspect
 from charrnn.cli.parser import Command, Group
 from charrnn.cli.perplexity import perplexity
+from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
 from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
@@ -24,14 +25,15 @@ from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout,
 
 # Torch reports what it cannot have for the CPU as a plain RuntimeError.
 _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
+_NAME = "charrnn"
+_COMPLETION = "_CHARRNN_COMPLETE"  # set by the shell that asks what could stand at the cursor
 
-COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
+COMMANDS = (train, sample, perplexity, runs, inspect, verify, corpus)
 
 app = typer.Typer(
-    name="charrnn",
+    name=_NAME,
     cls=Group,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -77,6 +79,10 @@ def main() -> None:
     prepare_standard_streams()
     # numpy's word of an overflow names lines of code; whether a result is finite is looked at where it is made.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
+    if _COMPLETION in os.environ:
+        # The shell waits between two keys. Rich would take longer to load than all the rest, and eat what helps say in
+        # brackets; with None here, typer takes it for not installed.
+        sys.modules["rich"] = None  # type: ignore[assignment]
     debug = "--debug" in sys.argv[1:] or bool(os.environ.get("CHARRNN_DEBUG"))
     try:
         with stop_on_signals() as request:
@@ -115,7 +121,7 @@ def _command() -> Callable[..., None]:
 
 def _run(request: StopRequest) -> None:
     try:
-        _command()(obj=request)
+        _command()(prog_name=_NAME, obj=request)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer ends so where the help meets a closed pipe
             raise_for_stdout(end.__context__)

@@ -25,11 +25,23 @@ class GatheringSettings(Settings):
     )
 
 
+def _corpora(incomplete: str) -> list[str]:
+    """The names of the corpora that begin so, for the shell to complete."""
+    from charrnn.text.catalog import CATALOG
+
+    return [name for name in CATALOG if name.startswith(incomplete)]
+
+
 @with_settings(GatheringSettings)
 def corpus(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Corpora to gather; without a name they are listed.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="Corpora to gather; without a name they are listed.",
+            show_default=False,
+            autocompletion=_corpora,
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="<directory>", help="Directory to gather into.", readable=False)

@@ -144,13 +144,15 @@ class _Page:
         names = list(dict.fromkeys(row.panel for row in rows))
         names.sort(key=lambda name: name == _OPTIONS)
         inner = self._width - 4
-        width = max((len(_left(row)) for row in rows if len(_left(row)) <= _MOST_NAMES), default=0)
-        if inner - width - 2 < _LEAST_MEANING:
-            width = 0
-        return [
-            self._panel(name, [line for row in rows if row.panel == name for line in self._lines(row, inner, width)])
-            for name in names
-        ]
+        panels = []
+        for name in names:
+            together = [row for row in rows if (row.panel == _COMMANDS) == (name == _COMMANDS)]  # begin in one column
+            width = max((len(_left(row)) for row in together if len(_left(row)) <= _MOST_NAMES), default=0)
+            if inner - width - 2 < _LEAST_MEANING:
+                width = 0
+            lines = [line for row in rows if row.panel == name for line in self._lines(row, inner, width)]
+            panels.append(self._panel(name, lines))
+        return panels
 
     def _lines(self, row: Row, inner: int, width: int) -> list[tuple[str, str]]:
         """Lines of a row, each without and with its colours; names and meaning side by side if ``width`` is not 0."""

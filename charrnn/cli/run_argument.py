@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
-from charrnn.errors import SettingsError
+from charrnn.errors import InputError, SettingsError
 
 
 def run_names(incomplete: str) -> list[str]:
     """The names of the runs that begin so, for the shell to complete; a path is left to the shell."""
     from charrnn.storage.run_name import run_directories
 
-    return sorted(path.name for path in run_directories() if path.name.startswith(incomplete))
+    try:
+        return sorted(path.name for path in run_directories() if path.name.startswith(incomplete))
+    except InputError:  # the directory of runs cannot be looked into: nothing to say between two keys
+        return []
 
 
 RunOrFile = Annotated[

@@ -74,6 +74,7 @@ def train(
             metavar="after|before",
             show_default=False,
             rich_help_panel="Model",
+            autocompletion=lambda: ["after", "before"],
         ),
     ] = None,
     **given: Any,  # noqa: ANN401 - settings of every type

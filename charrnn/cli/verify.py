@@ -1,6 +1,7 @@
 """``charrnn verify``: whether everything is there that should be, and whole."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ def verify(
     run: RunOrFile = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit code tells.")] = False,
 ) -> None:
-    """Read every byte of a run's files, or of one file; say whether each is there and whole. Exit code 3 if one is not.
+    """Check that each of a run's files, or one file, is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
     is finite, and model and training state are of one run. An incomplete last line of the history is not damage: the
@@ -35,7 +36,7 @@ def verify(
       charrnn verify model.safetensors
     """
     from charrnn.reports.terminal import write_table
-    from charrnn.storage.run_directory import is_directory
+    from charrnn.storage.run_lock import is_directory
 
     path = chosen_run(run)
     rows = _check_run(path) if is_directory(path) else [[path.name or str(path), *_check_file(path)]]
@@ -67,8 +68,8 @@ def _check_file(path: Path) -> _Row:
 
 
 def _check_run(run: Path) -> list[_Row]:
-    from charrnn.storage.run_directory import is_in_use
     from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, MODEL_NAME, TRAINING_NAME
+    from charrnn.storage.run_lock import is_in_use
 
     model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
     history_path, config_path = run / METRICS_NAME, run / CONFIG_NAME
@@ -88,8 +89,10 @@ def _check_run(run: Path) -> list[_Row]:
         return _of_training(checkpoint)
 
     def model() -> str:
+        from charrnn.storage.model_file import is_of_run
+
         found = _model(model_path)
-        if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
+        if checkpoint is not None and not is_of_run(found.to_facts(), checkpoint.to_facts()):
             raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
 
@@ -106,9 +109,10 @@ def _check_run(run: Path) -> list[_Row]:
     if model_path.exists() or is_evaluated:
         add(model_path, model, missing="the best model is lost; resume or train again", at=0)
     if history_path.exists() or is_evaluated:
-        add(history_path, lambda: _of_history(history_path), missing="the history of the losses is lost")
-    if config_path.exists():
-        add(config_path, lambda: _of_config(config_path))
+        history = partial(_of_history, history_path, may_be_empty=not is_evaluated)
+        add(history_path, history, missing="the history of the losses is lost")
+    if config_path.exists() or is_complete:
+        add(config_path, lambda: _of_config(config_path), missing="--config cannot take its settings")
     return rows
 
 
@@ -151,10 +155,12 @@ def _of_training(checkpoint: "Checkpoint") -> str:
     return f"step {checkpoint.step:,}{planned}"
 
 
-def _of_history(path: Path) -> str:
+def _of_history(path: Path, *, may_be_empty: bool = False) -> str:
     from charrnn.storage.metrics import check_metrics
 
     num_lines = check_metrics(path)
+    if not num_lines and not may_be_empty:
+        raise InputError("it is empty: the history of the losses is lost")
     return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
 
@@ -162,4 +168,7 @@ def _of_config(path: Path) -> str:
     from charrnn.cli.train import GROUPS
     from charrnn.storage.config import read_config
 
-    return f"{len(read_config(path, *GROUPS))} settings"
+    num_settings = len(read_config(path, *GROUPS))
+    if not num_settings:
+        raise InputError("it holds no settings")
+    return f"{num_settings} setting{'' if num_settings == 1 else 's'}"

@@ -1,7 +1,7 @@
 """A trained model as a Python object: new text, scores, rankings."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class LanguageModel:
         """
         return score_ids(self.predictor, self.vocab.encode(text), vocab=self.vocab)
 
-    def score_lines(self, texts: Sequence[str]) -> list[Score]:
+    def score_lines(self, texts: Iterable[str]) -> list[Score]:
         """Each text by itself, as a line that follows a line's end: N characters give N predictions.
 
         Where the vocabulary has no newline, a text's first character is given, and a newline at its end is
@@ -136,12 +136,14 @@ class LanguageModel:
 
         Raises:
             UnknownCharacterError: a text has a character that the vocabulary lacks.
+            SettingsError: the texts are no list of texts, or the like.
         """
+        lines = _listed(texts)
         if "\n" not in self.vocab:
-            texts = [text.removesuffix("\n") for text in texts]
-        return score_lines(self.predictor, [self.vocab.encode(text) for text in texts], vocab=self.vocab)
+            lines = [line.removesuffix("\n") for line in lines]
+        return score_lines(self.predictor, [self.vocab.encode(line) for line in lines], vocab=self.vocab)
 
-    def rank(self, texts: Sequence[str]) -> list[str]:
+    def rank(self, texts: Iterable[str]) -> list[str]:
         """The texts from the most probable to the least, each as a line that follows a line's end.
 
         Texts of which nothing is predicted come last.
@@ -149,10 +151,15 @@ class LanguageModel:
         >>> import charrnn
         >>> charrnn.load("text").rank(["not to be or to", "to be or not to"])
         ['to be or not to', 'not to be or to']
+
+        Raises:
+            UnknownCharacterError: a text has a character that the vocabulary lacks.
+            SettingsError: the texts are no list of texts, or the like.
         """
-        scores = self.score_lines(texts)
-        order = sorted(range(len(texts)), key=lambda i: (not scores[i].num_predictions, scores[i].nats))
-        return [texts[i] for i in order]
+        lines = _listed(texts)
+        scores = self.score_lines(lines)
+        order = sorted(range(len(lines)), key=lambda i: (not scores[i].num_predictions, scores[i].nats))
+        return [lines[i] for i in order]
 
     def surprisals(self, text: str) -> NDArray[np.float64]:
         """-ln p of each character but the first (num_chars - 1,), in nats; several bytes give their sum.
@@ -168,6 +175,17 @@ class LanguageModel:
             first_bytes = np.flatnonzero((ids & 0xC0) != 0x80)
             nats = np.add.reduceat(nats, first_bytes) if len(ids) else nats
         return nats[1:]
+
+
+def _listed(texts: Iterable[str]) -> list[str]:
+    """The texts that any collection of them holds, once it is sure that they are such."""
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise SettingsError(f"texts is of type {type(texts).__name__}; it must be a list of texts, or the like")
+    lines = list(texts)
+    wrong = [type(line).__name__ for line in lines if not isinstance(line, str)]
+    if wrong:
+        raise SettingsError(f"texts holds something of type {wrong[0]}; each must be a text")
+    return lines
 
 
 def new_seed() -> int:

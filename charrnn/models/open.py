@@ -1,25 +1,24 @@
 """The fastest predictor of a stored model on this machine."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from charrnn.errors import SettingsError
 from charrnn.machine import MAX_THREADS, num_cores
+from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.native.build import library
 from charrnn.models.native.network import NativeNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.predictor import Predictor
 from charrnn.models.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from charrnn.models.shape import Shape
+from charrnn.models.shape import Shape
 
 Weights = Mapping[str, NDArray[Any]]
 
 
-def open_model(shape: "Shape", weights: Weights, *, num_threads: int | None = None, learns: bool = False) -> Predictor:
+def open_model(shape: Shape, weights: Weights, *, num_threads: int | None = None, learns: bool = False) -> Predictor:
     """A model of any form, ready to predict.
 
     Args:
@@ -39,7 +38,7 @@ def open_model(shape: "Shape", weights: Weights, *, num_threads: int | None = No
 
             return DynamicNetwork(shape, weights)
         return open_network(shape, weights, num_threads=num_threads)
-    if shape.form == "counts":
+    if isinstance(shape, CountsSettings):
         from charrnn.models.counts.predictor import Counts, GrowingCounts
         from charrnn.models.counts.stored import from_arrays
 

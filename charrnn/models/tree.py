@@ -94,7 +94,8 @@ class Tree:
         at_cut = sums[:, self.cuts]
         left = np.maximum(at_cut - sums[:, self.low], _LEAST)
         right = np.maximum(sums[:, self.high] - at_cut, _LEAST)
-        return np.clip(np.log(right / left), -_LIMIT, _LIMIT)
+        found: NDArray[np.float64] = np.clip(np.log(right / left), -_LIMIT, _LIMIT)
+        return found
 
     def log_probabilities(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Ln p of each symbol, (B, V), from each node's log odds (B, V - 1)."""

@@ -1,8 +1,12 @@
 """The beginning of a run in a few lines: what is learned, by what, and where it goes."""
 
+import re
 from pathlib import Path
 
 from charrnn.reports.part import UNITS
+from charrnn.storage.run_directory import is_taken, name_of_text
+from charrnn.storage.run_name import holds_run
+from charrnn.storage.run_summary import summarized
 from charrnn.training.checkpoint import Checkpoint
 from charrnn.training.device import Placement
 from charrnn.training.preparation import Prepared
@@ -48,9 +52,21 @@ def opening_lines(
     lines += [f"note:  {note}" for note in prepared.notes]
     if placement.note:
         lines.append(f"note:  {placement.note}")
-    if checkpoint is not None:
+    if checkpoint is None:
+        lines += _name_lines(directory, task.source.texts[0])
+    else:
         lines += _resume_lines(placement, checkpoint, num_processes=num_processes)
     return lines
+
+
+def _name_lines(directory: Path, text: str) -> list[str]:
+    """Why a run does not have the name of its text: where another has it, how good that one is."""
+    name = name_of_text(text)
+    holder = directory.with_name(name)
+    if not re.fullmatch(rf"{re.escape(name)}-\d+", directory.name) or not is_taken(holder):
+        return []
+    what = f"a run ({summarized(holder).description})" if holds_run(holder) else "other files"
+    return [f"note:  the name {name} is taken by {what}: this run is {directory.name}"]
 
 
 def _resume_lines(placement: Placement, checkpoint: Checkpoint, *, num_processes: int) -> list[str]:

@@ -25,6 +25,7 @@ def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, l
     part = held_out_part(num_scored(best), finished.num_held_out, level=level)
     per_symbol = f"perplexity {perplexity(nats):.3f}" + (" per byte" if level == "byte" else "")
     run = name_to_type(directory)
+    steps = f"{finished.step:,} step{'' if finished.step == 1 else 's'}"
     ends = {
         "end": "to the end of its plan",
         "patience": "until the held-out loss no longer fell",
@@ -32,7 +33,7 @@ def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, l
     }
     return [
         ("model", f"{shape.title}, {shape.num_parameters:,} weights"),
-        ("trained", f"{finished.step:,} steps in {clock(finished.seconds)}, {ends[finished.reason]}"),
+        ("trained", f"{steps} in {clock(finished.seconds)}, {ends[finished.reason]}"),
         ("held-out loss", f"{nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"),
         ("", f"of {part}, by the model of step {finished.best_step:,}"),
         ("file", str(directory / "model.safetensors")),

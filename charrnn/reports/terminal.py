@@ -224,7 +224,8 @@ def _least_width(headings: Sequence[str], rows: Sequence[Sequence[str]], align: 
     width = 0
     for column, side in enumerate(align):
         parts = [*headings[column].split("_"), *(row[column] for row in rows)]
-        width += 2 + (_LEAST_TEXT if side == "l" else max(map(len, parts)))
+        widest = max(map(len, parts))
+        width += 2 + (min(_LEAST_TEXT, widest) if side == "l" else widest)
     return width - 2
 
 

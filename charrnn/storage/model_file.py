@@ -1,5 +1,6 @@
 """A model in one file that needs no other: weights, shape, vocabulary and what is known of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from charrnn.storage.container import check_entries, from_bytes, read_bytes, to_
 from charrnn.storage.run_files import MODEL_NAME, TRAINING_NAME
 from charrnn.storage.upgrade import upgraded_model
 from charrnn.text.vocab import Vocab
+
+_OF_A_TEXT = ("fingerprint", "num_symbols", "num_held_out")  # a text may have been named otherwise since
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,45 @@ class ModelFile:
     weights: dict[str, NDArray[np.float32]]
     facts: dict[str, Any]
 
+    def to_facts(self) -> dict[str, Any]:
+        """All but the weights, as the file has it: settings, vocab, facts."""
+        return {"settings": self.settings.to_json(), "vocab": self.vocab.to_json(), "facts": self.facts}
+
+
+def is_of_run(model: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+    """Whether a run made a model: whether shape, symbols, recipe and text are the same, and the step is possible.
+
+    What one of the files does not know, as those of earlier versions, is not compared. Two runs of the same settings
+    cannot be told apart, but by their steps.
+
+    Args:
+        model: facts of the model file: settings, vocab, facts.
+        training: facts of the training file: model, vocab, training, text, best_step.
+    """
+    known = model.get("facts")
+    known = known if isinstance(known, Mapping) else {}
+    pairs = [
+        (model.get("settings"), training.get("model")),
+        (model.get("vocab"), training.get("vocab")),
+        (known.get("training"), training.get("training")),
+    ]
+    texts = [_part(each, _OF_A_TEXT) for each in (known.get("corpus"), training.get("text"))]
+    step, best_step = known.get("step"), training.get("best_step")
+    # It may be later than the training state knows of: a run that was killed had stored it, and not yet itself.
+    is_too_early = type(step) is int and type(best_step) is int and step < best_step
+    return not is_too_early and all(_agree(one, other) for one, other in [*pairs, texts])
+
+
+def _part(facts: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: facts[name] for name in names if name in facts} if isinstance(facts, Mapping) else {}
+
+
+def _agree(one: object, other: object) -> bool:
+    """Whether what both know is the same."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return True
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
+
 
 def write_model(path: Path, model: ModelFile) -> None:
     """Writes ``model`` so that ``path`` is whole at any instant.
@@ -39,8 +81,7 @@ def write_model(path: Path, model: ModelFile) -> None:
     Raises:
         OutputError: it could not be written; what was there before still is.
     """
-    facts = {"settings": model.settings.to_json(), "vocab": model.vocab.to_json(), "facts": model.facts}
-    write_atomically(path, to_bytes(model.weights, facts, kind="model"))
+    write_atomically(path, to_bytes(model.weights, model.to_facts(), kind="model"))
 
 
 def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from charrnn.errors import CharRNNError, InputError, SettingsError
 from charrnn.fields import did_you_mean
-from charrnn.storage.run_directory import is_directory, is_in_use
 from charrnn.storage.run_files import CONFIG_NAME, DEFAULT_RUNS, METRICS_NAME, MODEL_NAME, RUN_FILES, TRAINING_NAME
+from charrnn.storage.run_lock import is_directory, is_in_use
 
 _SHOWN_RUNS = 10
 

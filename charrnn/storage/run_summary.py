@@ -11,11 +11,12 @@ from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.container import read_facts
 from charrnn.storage.metrics import last_seconds
-from charrnn.storage.run_directory import is_in_use
+from charrnn.storage.model_file import is_of_run
 from charrnn.storage.run_files import METRICS_NAME, MODEL_NAME, TRAINING_NAME
+from charrnn.storage.run_lock import is_in_use
 from charrnn.storage.run_name import changed, run_directories
 from charrnn.storage.upgrade import upgraded_model, upgraded_training
-from charrnn.units import Score
+from charrnn.units import Score, bits
 
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # a file's time may be any number
 
@@ -36,6 +37,8 @@ class RunSummary:
         level: what a symbol is, "char" or "byte"; "" where that is not known.
         texts: names of the texts learned, without their directories; the first thousand.
         num_texts: how many texts there were.
+        fingerprint: of the texts, of how they are read, and of a separate held-out text; "" where that is not known.
+        num_held_out: symbols held out of the texts, or in the held-out text.
         score: held-out score of the best model.
         step: updates made.
         num_steps: updates in the whole run; None also while a run given in minutes is not yet measured.
@@ -53,6 +56,8 @@ class RunSummary:
     level: str = ""
     texts: tuple[str, ...] = ()
     num_texts: int = 0
+    fingerprint: str = ""
+    num_held_out: int = 0
     score: Score | None = None
     step: int | None = None
     num_steps: int | None = None
@@ -71,6 +76,16 @@ class RunSummary:
             parts.append(f"step {self.step:,}")
         return f"RunSummary({'; '.join(parts)})"
 
+    @property
+    def description(self) -> str:
+        """The run in a few words: its state, its model and its held-out score."""
+        facts: list[str] = [self.state]
+        if self.model is not None:
+            facts.append(self.model.short_title)
+        if self.score is not None:
+            facts.append(f"{bits(self.score.nats_per_symbol):.4f} bits/{self.level or 'symbol'} held out")
+        return ", ".join(facts)
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; times are in UTC, in ISO 8601."""
         return {
@@ -83,6 +98,8 @@ class RunSummary:
             "level": self.level or None,
             "texts": list(self.texts),
             "num_texts": self.num_texts,
+            "fingerprint": self.fingerprint,
+            "num_held_out": self.num_held_out,
             "step": self.step,
             "num_steps": self.num_steps,
             "best_step": self.best_step,
@@ -108,6 +125,8 @@ def summarized(directory: Path) -> RunSummary:
         step = _count(known.get("step"))
     if training.get("best") is not None and not stored and not errors:
         errors.append(f"{MODEL_NAME} is missing; train --resume makes another")
+    if training and stored and not is_of_run(stored, training):
+        errors.append(f"{MODEL_NAME} belongs to another run than {TRAINING_NAME}; move it away and train --resume")
     seconds = None
     with suppress(InputError):  # verify tells what is wrong with a history
         seconds = last_seconds(directory / METRICS_NAME)
@@ -120,6 +139,8 @@ def summarized(directory: Path) -> RunSummary:
         level=vocab["level"] if vocab.get("level") in ("char", "byte") else "",
         texts=tuple(name for name in text.get("names") or () if isinstance(name, str)),
         num_texts=_count(text.get("num_texts")) or 0,
+        fingerprint=str(text.get("fingerprint") or ""),
+        num_held_out=_count(text.get("num_held_out")) or 0,
         score=best,
         step=step,
         num_steps=_count(training.get("num_steps")),

@@ -10,15 +10,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.fields import did_you_mean
 from charrnn.text.settings import is_stdin
 
 CHUNK_BYTES = 1 << 20
 _SNIFFED_BYTES = 8192
 _NAME_CHARS = 40  # of a text that is typed
+_MOST_COMPARED = 2000  # names of files, with that of one that is missing
 
 # Longest first: UTF-32's little-endian mark begins with UTF-16's.
 _BYTE_ORDER_MARKS = [
@@ -171,6 +174,8 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
                 sources.append(Source(str(given), None, _spooled_pipe(path)))
             else:
                 sources.append(Source(str(given), path))
+        except FileNotFoundError as error:
+            raise InputError(f"cannot read {str(given)!r}: {error.strerror}{_instead_of(path)}") from error
         except OSError as error:
             raise InputError(f"cannot read {str(given)!r}: {error.strerror or error}") from error
         except ValueError as error:  # a NUL in the name
@@ -183,6 +188,18 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
             if marked in ("utf-16", "utf-32"):
                 notes.append(f"{source.name!r} is read as {marked}, as its byte order mark says")
     return Found(sources, notes)
+
+
+def _instead_of(path: Path) -> str:
+    """What a user may have meant by the name of a file that is not there: one beside it, or a corpus to be gathered."""
+    from charrnn.text.catalog import CATALOG
+
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        if hint := did_you_mean(path.name, [entry.name for entry in islice(entries, _MOST_COMPARED)]):
+            return hint
+    if path.stem in CATALOG:
+        return f"; charrnn corpus {path.stem} makes corpora/{path.stem}.txt"
+    return "; charrnn corpus lists texts to begin with"
 
 
 def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:

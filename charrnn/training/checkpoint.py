@@ -63,6 +63,20 @@ class Checkpoint:
         found["interval"] = ("float64", (2,))
         return found
 
+    def to_facts(self) -> dict[str, Any]:
+        """All but the tensors, as plain values."""
+        return {
+            "model": self.model.to_json(),
+            "training": self.training.to_json(),
+            "vocab": self.vocab.to_json(),
+            "text": self.text.to_json(),
+            "source": self.source.to_json(),
+            "num_steps": self.num_steps,
+            "best": None if self.best is None else asdict(self.best),
+            "computed_by": self.computed_by,
+            **{name: getattr(self, name) for name in _COUNTS},
+        }
+
 
 _COUNTS = ("step", "eval_every", "best_step", "num_without_better")
 
@@ -73,18 +87,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: it could not be written; what was there before still is.
     """
-    facts = {
-        "model": checkpoint.model.to_json(),
-        "training": checkpoint.training.to_json(),
-        "vocab": checkpoint.vocab.to_json(),
-        "text": checkpoint.text.to_json(),
-        "source": checkpoint.source.to_json(),
-        "num_steps": checkpoint.num_steps,
-        "best": None if checkpoint.best is None else asdict(checkpoint.best),
-        "computed_by": checkpoint.computed_by,
-        **{name: getattr(checkpoint, name) for name in _COUNTS},
-    }
-    write_training(path, TrainingFile(checkpoint.tensors, facts))
+    write_training(path, TrainingFile(checkpoint.tensors, checkpoint.to_facts()))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

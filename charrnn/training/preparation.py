@@ -1,7 +1,8 @@
 """From what a user asked for to a task to train on: texts opened, split and fitted, sizes chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,10 +121,8 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
         raise SettingsError("`val`: this run held out the end of its text, not a text of its own; leave it out")
     source = replace(checkpoint.source, **given)
     for name, option in (("texts", ""), ("val", "--val ")):
-        if any(map(is_stdin, getattr(source, name))) and name not in given:
-            raise InputError(
-                f"this run read {option}standard input; give it again: ... | charrnn train --resume RUN {option}-"
-            )
+        if name not in given:
+            _require_texts(getattr(source, name), option=option)
     texts = _open(source, known=checkpoint.vocab)
     if texts.facts.fingerprint != checkpoint.text.fingerprint:
         raise InputError(
@@ -142,6 +141,41 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
         checkpoint.training,
     )
     return Prepared(task, texts.notes, "as the run began")
+
+
+def _require_texts(paths: Sequence[str], *, option: str) -> None:
+    """Makes sure that the texts of a run are where it read them.
+
+    Args:
+        paths: of the texts; "-" is standard input.
+        option: that names them, with a space after it; "" for none.
+
+    Raises:
+        InputError: one is not; the message says how to name it again.
+    """
+    if any(map(is_stdin, paths)):
+        raise InputError(
+            f"this run read {option}standard input; give it again: ... | charrnn train --resume RUN {option}-"
+        )
+    gone = [path for path in paths if not _is_there(path)]
+    if gone:
+        which = "it again where it is now" if len(paths) == 1 else f"all {len(paths)} texts again, in their order"
+        raise InputError(
+            f"{gone[0]!r}, a text of this run, is not there any more; name {which}: "
+            f"charrnn train --resume RUN {' '.join([f'{option}TEXT'] * min(len(paths), 2))}"
+            + (" ..." if len(paths) > 2 else "")
+        )
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file or directory; also where it cannot be looked for, which reading it tells."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _open(text: TextSettings, *, known: Vocab | None) -> _Texts:

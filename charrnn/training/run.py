@@ -20,7 +20,7 @@ import torch
 from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
 from charrnn.models.network import CharRNN
 from charrnn.storage.metrics import MetricsLog
-from charrnn.storage.model_file import ModelFile, read_model
+from charrnn.storage.model_file import ModelFile, is_of_run, read_model
 from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
 from charrnn.training.checkpoint import Checkpoint, write_checkpoint
@@ -220,7 +220,7 @@ class Run:
             except InputError as error:
                 lost = str(error)
             else:
-                if (found.settings, found.vocab) != (self._task.model, self._task.vocab):
+                if not is_of_run(found.to_facts(), self._task.to_facts() | {"best_step": self._keeper.best_step}):
                     raise InputError(
                         f"{str(self._keeper.path)!r} belongs to another run than the training state beside it; move "
                         f"it away, and the run goes on without it"

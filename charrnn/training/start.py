@@ -100,7 +100,7 @@ def with_config(given: Mapping[str, Any], config: str | Path, *groups: type[Sett
 
     Raises:
         InputError: the file cannot be read, or is not TOML.
-        SettingsError: it has an unknown name, or a value that is out of range.
+        SettingsError: it has an unknown name, a value that is out of range, or one that a run keeps that goes on.
     """
     from charrnn.storage.run_name import find_config
 
@@ -113,7 +113,15 @@ def with_config(given: Mapping[str, Any], config: str | Path, *groups: type[Sett
             ousted.add(other)
     if "embedding_size" in given:
         ousted.add("input")
-    stored = {name: value for name, value in read_config(find_config(config), *groups).items() if name not in ousted}
+    path = find_config(config)
+    stored = {name: value for name, value in read_config(path, *groups).items() if name not in {*ousted, *given}}
+    if "resume" in {*stored, *given}:
+        changes = {name for group in groups for name, each in group.settings().items() if each.changes_on_resume}
+        if fixed := [name for name in stored if name not in changes]:
+            raise SettingsError(
+                f"`resume` keeps the run's settings, and {str(path)!r} has others ({', '.join(fixed)}): leave them out "
+                f"of the file, or leave `config` out"
+            )
     return {**stored, **given}
 
 
@@ -208,8 +216,9 @@ def _processes(given: Mapping[str, Any]) -> "Iterator[World | None]":
 def _run_directory(given: Mapping[str, Any], world: "World | None") -> Iterator[Path]:
     """The run's directory, made and locked by the process that writes."""
     from charrnn.files import remove_stale
-    from charrnn.storage.run_directory import RunLock, is_directory, name_of_text, new_run
+    from charrnn.storage.run_directory import name_of_text, new_run
     from charrnn.storage.run_files import TRAINING_NAME
+    from charrnn.storage.run_lock import RunLock, is_directory
     from charrnn.storage.run_name import runs_directory
     from charrnn.storage.training_file import require_training
 

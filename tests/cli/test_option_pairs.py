@@ -93,6 +93,7 @@ PERPLEXITY = {
     "--threads": "1",
 }
 CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
+RUNS = {"--out": "{out}", "--json": None}
 INSPECT = {"--json": None, "--all": None}
 VERIFY = {"--quiet": None}
 COMMANDS = {
@@ -100,6 +101,7 @@ COMMANDS = {
     "sample": SAMPLE,
     "perplexity": PERPLEXITY,
     "corpus": CORPUS,
+    "runs": RUNS,
     "inspect": INSPECT,
     "verify": VERIFY,
 }
@@ -200,11 +202,11 @@ def check_train_pair(pair, places, directory):
             assert str(found[name]) == str(type(found[name])(values[option])), pair
 
 
-@pytest.mark.parametrize("command", ["sample", "perplexity", "corpus", "inspect", "verify"])
+@pytest.mark.parametrize("command", ["sample", "perplexity", "corpus", "runs", "inspect", "verify"])
 def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    arguments = {"perplexity": [places.run, places.text], "corpus": []}.get(command, [places.run])
+    arguments = {"perplexity": [places.run, places.text], "corpus": [], "runs": []}.get(command, [places.run])
     for pair in itertools.combinations(COMMANDS[command], 2):
         code, out, err = invoke(command, *arguments, *words(((o, COMMANDS[command][o]) for o in pair), places))
         if code == 2:

@@ -186,7 +186,11 @@ def test_a_length_given_as_an_option_replaces_the_files(tmp_path, play):
         ("cell = 'transformer'", 2, "cell is 'transformer'; it must be one of"),
         ("vocab-size = 3", 2, "there is no setting 'vocab-size'"),
         ("steps = 3\nminutes = 1", 2, "exactly one of --minutes, --epochs and --steps; found --minutes and --steps"),
-        ("resume = 'a run'\nhidden_size = 3", 2, "--resume keeps the run's settings: leave out --hidden-size"),
+        (
+            "resume = 'a run'\nhidden_size = 3\nquiet = true",
+            2,
+            "settings.toml' has others (hidden_size): leave them out",
+        ),
         ("steps", 3, "is not a TOML file of settings"),
     ],
 )

@@ -95,6 +95,18 @@ def test_texts_without_predictions_have_no_surprisals(model, byte_model):
         assert model.score(text).num_predictions == 0
 
 
+def test_any_collection_of_texts_is_ranked_and_nothing_else(model):
+    texts = ["bad", "dab", "cab"]
+    ranked = model.rank(texts)
+    assert model.rank(tuple(texts)) == model.rank(text for text in texts) == ranked
+    assert sorted(model.rank(set(texts))) == sorted(texts)
+    assert model.rank([]) == []
+    for wrong in ("bad", b"bad", {"bad": 1}, 7, None, ["bad", None], ["bad", 7]):
+        for call in (model.rank, model.score_lines):
+            with pytest.raises(SettingsError, match=r"texts (is of type|holds something of type)"):
+                call(wrong)
+
+
 def test_texts_are_ranked_by_probability_as_lines(model):
     texts = ["abc", "cba", "aaa", "é d"]
     ranked = model.rank(texts)

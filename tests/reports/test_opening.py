@@ -1,5 +1,6 @@
 """The beginning of a run in a few lines."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -86,3 +87,18 @@ def test_what_a_resumed_run_is_not_computed_by_any_more_is_named(tmp_path, chang
     assert len(found) == (1 if told is None else 2)
     assert told is None or told in found[1]
     assert all("not bit for bit as if it had never stopped" in line for line in found[1:])
+
+
+def test_a_run_that_could_not_have_its_texts_name_says_who_has_it(tmp_path, trained):
+    task = replace(TASK, source=replace(TASK.source, texts=(str(tmp_path / "play.txt"),)))
+    assert not any("taken" in line for line in lines(tmp_path / "play-2", task))
+    (tmp_path / "play").mkdir()
+    (tmp_path / "play" / "notes").touch()
+    taken = "note:  the name play is taken by"
+    assert lines(tmp_path / "play-2", task)[-1] == f"{taken} other files: this run is play-2"
+    shutil.copytree(trained, tmp_path / "play", dirs_exist_ok=True)
+    found = lines(tmp_path / "play-2", task)[-1]
+    assert found.startswith(f"{taken} a run (finished, LSTM 1x5, ")
+    assert found.endswith(" bits/char held out): this run is play-2")
+    for other in ("play", "chosen", "play-two"):
+        assert not any("taken" in line for line in lines(tmp_path / other, task))

@@ -12,7 +12,7 @@ from tiny_run import StopAfter, make_run, make_task, never
 
 from charrnn.storage.metrics import read_metrics
 from charrnn.storage.model_file import read_model
-from charrnn.storage.run_directory import RunLock
+from charrnn.storage.run_lock import RunLock
 from charrnn.storage.run_name import run_directories, runs_directory
 from charrnn.storage.run_summary import all_runs, summarized
 from charrnn.training.checkpoint import read_checkpoint

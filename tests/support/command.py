@@ -35,7 +35,8 @@ PROGRAM = ("-m", "charrnn")
 # The command; then, on the last line of standard error, which libraries it has loaded.
 _TELLS_LIBRARIES = """
 import atexit, sys
-atexit.register(lambda: print(*sorted({"torch", "numpy", "rich", "tqdm"} & set(sys.modules)), file=sys.stderr))
+known = {"torch", "numpy", "rich", "tqdm"}
+atexit.register(lambda: print(*sorted(name for name in known if sys.modules.get(name)), file=sys.stderr))
 from charrnn.__main__ import main
 main()
 """
@@ -172,9 +173,9 @@ def wait_for(process, beginning, *, count=1):
     raise AssertionError(f"the process ended before it had said {beginning!r} often enough")
 
 
-def libraries_of(*arguments):
+def libraries_of(*arguments, **options):
     """The large libraries that a command loads, as a process that starts fresh; it must succeed and warn of nothing."""
-    ended = run(*arguments, fresh=True, program=("-c", _TELLS_LIBRARIES))
+    ended = run(*arguments, fresh=True, program=("-c", _TELLS_LIBRARIES), **options)
     lines = ended.err.splitlines()
     assert (ended.code, len(lines)) == (0, 1), ended
     return set(lines[0].split())

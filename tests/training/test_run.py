@@ -1,6 +1,7 @@
 """Whole runs of tiny models: resumed bit for bit, stopped, starved of disk, made to diverge."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from tiny_run import NAMES, ON_ONE_THREAD, StopAfter, files_of, make_run, make_t
 from charrnn.errors import DivergedError, OutputError
 from charrnn.models.native.build import library
 from charrnn.storage import metrics
-from charrnn.storage.model_file import read_model
+from charrnn.storage.model_file import read_model, write_model
 from charrnn.storage.run_files import METRICS_NAME
 from charrnn.training import event, learner, run
 from charrnn.training.checkpoint import read_checkpoint
@@ -224,8 +225,10 @@ def test_a_run_that_diverges_leaves_its_last_good_files_as_they_were(tmp_path, c
     calm = {"steps": 5000, "eval_every": 4, "patience": 5000, "warmup_steps": 0}
     task = make_task(model={"cell": cell}, training=calm)
     list(make_run(task, tmp_path).events(StopAfter(8)))
-    good = files_of(tmp_path)
     wild = make_task(model={"cell": cell}, training={**calm, **DIVERGING[cause]})
+    model = read_model(tmp_path)  # as if the run had been wild from its first step on
+    write_model(tmp_path / NAMES[0], replace(model, facts={**model.facts, "training": wild.training.to_json()}))
+    good = files_of(tmp_path)
     error, saved = followed(resumed(wild, tmp_path), tmp_path)
     assert error.exit_code == 5
     assert "the last good model and training state are kept in" in str(error)

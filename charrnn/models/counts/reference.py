@@ -287,7 +287,8 @@ def _log_odds(p: Any) -> Any:  # noqa: ANN401 - a number or an array
 def _probability_of(z: Array) -> Array:
     q = (np.clip(z, _F(-13.9), _F(13.9)) + _F(14)) * (_F(4096) / _F(28))
     i = q.astype(np.int64)
-    return CONSTANTS.squash[i] + (CONSTANTS.squash[i + 1] - CONSTANTS.squash[i]) * (q - i.astype(_F))
+    found: Array = CONSTANTS.squash[i] + (CONSTANTS.squash[i + 1] - CONSTANTS.squash[i]) * (q - i.astype(_F))
+    return found
 
 
 def _dot(w: Array, x: Array) -> np.float32:

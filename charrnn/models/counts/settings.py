@@ -106,17 +106,16 @@ class CountsSettings(Settings):
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type and shape of each array that is stored, by name; smaller types lie side by side in int64."""
-        weights = weight_shapes(self.vocab_size)
         found: dict[str, tuple[str, tuple[int, ...]]] = {
             "lines": ("int64", (self.num_lines, LINE_BYTES // 8)),
             "text": ("int64", ((2 * self.num_text + 7) // 8,)),
             "places": ("int64", (NUM_MATCHES, self.num_places // 2)),
             "cuts": ("int64", (self.vocab_size - 1,)),
             "classes": ("int64", (self.vocab_size,)),
-            **{
-                f"{kind}.{name}": ("float32", shape) for kind in ("fixed", "growing") for name, shape in weights.items()
-            },
         }
+        for kind in ("fixed", "growing"):
+            found |= {f"{kind}.{name}": ("float32", shape) for name, shape in weight_shapes(self.vocab_size).items()}
+        return found
 
 
 def num_lines_for(num_symbols: int, *, most_bytes: int) -> int:

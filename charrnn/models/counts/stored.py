@@ -14,6 +14,7 @@ from charrnn.models.tree import Tree
 Array = NDArray[Any]
 
 _PROBABILITIES = ("ever", "lately", "match", "first", "second")
+_COUNTS = ("ever_seen", "match_seen", "decisions")
 _MAX_WEIGHT = 1e4
 
 
@@ -49,9 +50,8 @@ def from_arrays(settings: CountsSettings, arrays: Mapping[str, Array]) -> tuple[
     ]
     for each in weights:
         for name, weight in each.items():
-            if not (
-                np.abs(weight) <= _MAX_WEIGHT if name not in ("ever_seen", "match_seen", "decisions") else weight >= 0
-            ).all():
+            lowest, highest = (0.0, np.finfo(np.float32).max) if name in _COUNTS else (-_MAX_WEIGHT, _MAX_WEIGHT)
+            if not ((weight >= lowest) & (weight <= highest)).all():
                 raise InputError(f"{name} holds a weight out of range")
             if name in _PROBABILITIES and not ((weight >= 0) & (weight < 1)).all():
                 raise InputError(f"{name} holds what is no probability")

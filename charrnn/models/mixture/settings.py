@@ -55,7 +55,7 @@ class MixtureSettings:
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type and shape of each array that is stored, by name."""
-        found = {"cuts": ("int64", (self.vocab_size - 1,))}
+        found: dict[str, tuple[str, tuple[int, ...]]] = {"cuts": ("int64", (self.vocab_size - 1,))}
         shapes = mixture_shapes(len(self.members), self.vocab_size)
         found |= {f"mixer.{name}": ("float64", shape) for name, shape in shapes.items()}
         for number, member in enumerate(self.members):
