@@ -306,7 +306,7 @@ def on_command_line(message: str) -> str:
 
 
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")  # with_: a word of Python's own
 
 
 def _declared(cls: type[Settings]) -> dict[str, Setting]:

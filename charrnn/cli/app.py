@@ -11,7 +11,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from charrnn.cli.corpus import corpus
+from charrnn.cli.count import count
 from charrnn.cli.inspect import inspect
+from charrnn.cli.mix import mix
 from charrnn.cli.parser import Command, Group
 from charrnn.cli.perplexity import perplexity
 from charrnn.cli.runs import runs
@@ -28,7 +30,7 @@ _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
 _NAME = "charrnn"
 _COMPLETION = "_CHARRNN_COMPLETE"  # set by the shell that asks what could stand at the cursor
 
-COMMANDS = (train, sample, perplexity, runs, inspect, verify, corpus)
+COMMANDS = (train, sample, perplexity, count, mix, runs, inspect, verify, corpus)
 
 app = typer.Typer(
     name=_NAME,

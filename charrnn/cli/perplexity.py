@@ -69,6 +69,7 @@ def perplexity(
       charrnn perplexity model.safetensors one.txt two.txt --json
       charrnn perplexity shakespeare held-out.txt --windowed 256
       charrnn perplexity shakespeare held-out.txt --dynamic --fit-temperature other.txt
+      charrnn perplexity shakespeare held-out.txt --with shakespeare-counts --dynamic
       cat candidates.txt | charrnn perplexity shakespeare --by-line
     """
     settings = ScoringSettings(**ScoringSettings.part_of(given))
@@ -88,12 +89,14 @@ def perplexity(
     from charrnn.reports.scores import scores_to_json, write_scores
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
     from charrnn.storage.model_file import read_model
+    from charrnn.storage.run_name import find_run
 
     file = read_model(run)
     if unavailable_reason() is not None and not asking.quiet:
         write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     started = time.perf_counter()
-    scored = score_texts(file, names, settings, typed=asking.text)
+    beside = {name: read_model(find_run(name)) for name in settings.with_}
+    scored = score_texts(file, names, settings, typed=asking.text, beside=beside)
     seconds = time.perf_counter() - started
     for note in scored.notes if not asking.quiet else ():
         say(f"note: {note}")

@@ -32,6 +32,8 @@ class WritingSettings(Settings):
 
     Attributes:
         prompt: text to go on from; "-" reads it from standard input; None reads what a user has put there.
+        with_: models to mix with.
+        dynamic: learn from the prompt, and from what is written.
         raw: send control characters to a terminal as they are.
         json: print one JSON object.
         quiet: say nothing beside the text but warnings and errors.
@@ -46,6 +48,19 @@ class WritingSettings(Settings):
         short="-p",
         is_given_once=True,
         panel="Text",
+    )
+    with_: tuple[str, ...] = setting(
+        (),
+        help="Write with the mixture of the model and this one, such as counts of the same text; may be repeated.",
+        metavar="RUN_OR_FILE",
+        names_run=True,
+        panel="Model",
+    )
+    dynamic: bool = setting(
+        False,
+        help="Go on learning from the prompt and from what is written, so that the text goes on in the prompt's own "
+        "manner; one sample at a time.",
+        panel="Model",
     )
     raw: bool = setting(
         False,
@@ -106,15 +121,24 @@ def sample(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(writing.threads or 1) if num_samples > 1 else "1")
 
     from charrnn.inference.generation import generate
-    from charrnn.inference.language_model import load, new_seed
+    from charrnn.inference.language_model import LanguageModel, new_seed
+    from charrnn.inference.mixing import mixed
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
+    from charrnn.storage.model_file import read_model
+    from charrnn.storage.run_name import find_run
     from charrnn.text.vocab import describe_char
 
     settings = GenerationSettings(**{"seed": new_seed(), **GenerationSettings.part_of(given)})
     if settings.stop is not None:
         _typed(settings.stop, option="--stop")
-    language_model = load(chosen_run(model), num_threads=writing.threads)
+    if writing.dynamic and num_samples > 1:
+        raise SettingsError("`dynamic` writes one sample at a time; leave `num_samples` out")
+    path = chosen_run(model)
+    file = read_model(path)
+    if writing.with_:
+        file = mixed([file, *(read_model(find_run(name)) for name in writing.with_)], num_threads=writing.threads)
+    language_model = LanguageModel(file, num_threads=writing.threads, path=path, learns=writing.dynamic)
     prompt = _prompt(writing)
     if unavailable_reason() is not None and not writing.quiet:
         write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")

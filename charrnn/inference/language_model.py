@@ -13,7 +13,7 @@ from charrnn.fields import values_by_name
 from charrnn.inference.generation import generate
 from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
 from charrnn.inference.settings import GenerationSettings
-from charrnn.models.open import open_network
+from charrnn.models.open import open_model
 from charrnn.storage.model_file import ModelFile, model_path, read_model
 from charrnn.storage.run_name import find_run
 from charrnn.storage.run_summary import stated_score
@@ -36,6 +36,7 @@ class LanguageModel:
         file: the model as it is stored.
         num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
         path: of the file, where there is one.
+        learns: whether it goes on learning from what it reads and writes; it then takes one text at a time.
 
     Attributes:
         settings: shape of the model.
@@ -45,12 +46,14 @@ class LanguageModel:
         predictor: what computes; see ``charrnn.models.predictor``.
     """
 
-    def __init__(self, file: ModelFile, *, num_threads: int | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self, file: ModelFile, *, num_threads: int | None = None, path: Path | None = None, learns: bool = False
+    ) -> None:
         self.settings = file.settings
         self.vocab = file.vocab
         self.facts: Mapping[str, Any] = file.facts
         self.path = path
-        self.predictor = open_network(file.settings, file.weights, num_threads=num_threads)
+        self.predictor = open_model(file.settings, file.weights, num_threads=num_threads, learns=learns)
 
     def __repr__(self) -> str:
         where = "" if self.path is None else f", {str(self.path)!r}"

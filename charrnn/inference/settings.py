@@ -76,6 +76,8 @@ class ScoringSettings(Settings):
         by_line: score each line by itself.
         streams: parts of each text that are read side by side; None reads it as one.
         dynamic: also report the score of a model that goes on learning.
+        with_: models to mix with.
+        fit: a text that the weights of the mixture are fitted on.
         fit_temperature: a text; also report the score at the softmax temperature that suits it best.
         unknown: what becomes of characters that the vocabulary lacks.
         encoding: of the texts.
@@ -112,6 +114,21 @@ class ScoringSettings(Settings):
         "evaluation); slow.",
         panel=_APART,
     )
+    with_: tuple[str, ...] = setting(
+        (),
+        help="Also report the score of the model mixed with this one, such as counts of the same text; may be "
+        "repeated.",
+        metavar="RUN_OR_FILE",
+        names_run=True,
+        panel=_APART,
+    )
+    fit: str | None = setting(
+        None,
+        help="Fit how far each model of the mixture is trusted on this text, which none of them has learned; without "
+        "it each counts as much as any other.",
+        metavar="TEXT",
+        panel=_APART,
+    )
     fit_temperature: str | None = setting(
         None,
         help="Also report the score at the softmax temperature that suits this other text best.",
@@ -145,9 +162,11 @@ class ScoringSettings(Settings):
         """
         if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
             raise SettingsError("`windowed`, `by_line` and `streams` are different ways to score; give one of them")
-        if (self.dynamic or self.fit_temperature is not None) and self.protocol != "exact":
+        if self.fit is not None and not self.with_:
+            raise SettingsError("`fit` fits a mixture; name what to mix with by `with_`")
+        if (self.dynamic or self.with_ or self.fit_temperature is not None) and self.protocol != "exact":
             raise SettingsError(
-                "`dynamic` and `fit_temperature` stand beside the exact score; leave "
+                "`dynamic`, `with_` and `fit_temperature` stand beside the exact score; leave "
                 "`windowed`, `by_line` and `streams` out"
             )
 

@@ -1,6 +1,6 @@
 """Texts scored as the settings say: whole or by line, and, apart, by more than the model itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.inference.mixing import mixed
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
 from charrnn.machine import num_cores
-from charrnn.models.open import open_network
+from charrnn.models.open import open_model, open_network
 from charrnn.models.predictor import Predictor
-from charrnn.storage.model_file import ModelFile
+from charrnn.storage.model_file import ModelFile, require_network
 from charrnn.text.corpus import Encoded, encode_source
 from charrnn.text.settings import is_stdin
 from charrnn.text.source import Found, Source, find_sources, typed_source
@@ -80,7 +81,12 @@ class ScoredTexts:
 
 
 def score_texts(
-    model: ModelFile, names: Sequence[str], settings: ScoringSettings, *, typed: Sequence[str] = ()
+    model: ModelFile,
+    names: Sequence[str],
+    settings: ScoringSettings,
+    *,
+    typed: Sequence[str] = (),
+    beside: Mapping[str, ModelFile] | None = None,
 ) -> ScoredTexts:
     """The scores of the texts that ``names`` name, and of those that are given themselves.
 
@@ -89,6 +95,7 @@ def score_texts(
         names: files, directories or "-".
         settings: how.
         typed: texts; they come after those that are read.
+        beside: models to mix it with, by name; scores of each and of the mixture stand apart.
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
@@ -108,7 +115,7 @@ def score_texts(
     if other is not None:
         fitted, other_notes = _fit(model, other, settings)
         notes += other_notes
-    predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
+    predictor = open_model(model.settings, model.weights, num_threads=settings.threads)
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, sources, settings)
         encoded: list[Encoded] = []
@@ -119,7 +126,10 @@ def score_texts(
     if not found.total.num_predictions:
         names_of_texts = ", ".join(repr(text.name) for text in texts)
         raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
-    return replace(found, apart=_score_apart(model, encoded, fitted, settings))
+    apart = _score_apart(model, encoded, fitted, settings)
+    if beside:
+        apart |= _score_mixed(model, beside, encoded, settings)
+    return replace(found, apart=apart)
 
 
 def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
@@ -176,7 +186,8 @@ def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> tuple[_Fitte
     if len(sources) > 1:
         raise InputError(f"{name!r} names {len(sources)} texts; name one to fit the temperature on")
     text = _encode(sources[0], model.vocab, settings)
-    value = fit_temperature(model.settings, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
+    shape = require_network(model, use="`fit_temperature`")
+    value = fit_temperature(shape, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
     return _Fitted(value, text.name), notes
 
 
@@ -187,18 +198,52 @@ def _score_apart(
     found = {}
     if fitted is not None:
         value, name = fitted
-        tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
+        shape = require_network(model, use="`fit_temperature`")
+        tempered = open_network(shape, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
         found["temperature"] = ScoredTexts(
             protocol, _exact(tempered, model.vocab, texts), temperature=value, level=model.vocab.level
         )
     if settings.dynamic:
-        from charrnn.models.dynamic import DynamicNetwork
-
-        learning = DynamicNetwork(model.settings, model.weights)
+        learning = open_model(model.settings, model.weights, num_threads=settings.threads, learns=True)
         found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts), level=model.vocab.level)
     return found
+
+
+def _score_mixed(
+    model: ModelFile, beside: Mapping[str, ModelFile], texts: Sequence[Encoded], settings: ScoringSettings
+) -> dict[str, ScoredTexts]:
+    """Scores of the models beside, and of all mixed, as they are and going on to learn."""
+    ids = None if settings.fit is None else fitting_ids(settings.fit, model.vocab, encoding=settings.encoding)
+    made = mixed([model, *beside.values()], fit_on=ids, num_threads=settings.threads)
+    fitted = "equal weights" if settings.fit is None else f"weights fitted on {settings.fit}"
+    found = {}
+
+    def score(name: str, protocol: str, scored: ModelFile, *, learns: bool = False) -> None:
+        predictor = open_model(scored.settings, scored.weights, num_threads=settings.threads, learns=learns)
+        found[name] = ScoredTexts(protocol, _exact(predictor, model.vocab, texts), level=model.vocab.level)
+
+    for name, other in beside.items():
+        score(name, f"exact, {name} alone", other)
+    names = ", ".join(beside)
+    score("mixture", f"exact, mixed with {names}, {fitted}", made)
+    if settings.dynamic:
+        score("dynamic mixture", f"dynamic, mixed with {names}, first with {fitted}", made, learns=True)
+    return found
+
+
+def fitting_ids(name: str, vocab: Vocab, *, encoding: str = "utf-8") -> NDArray[np.int64]:
+    """The symbols of one text that something is fitted on.
+
+    Raises:
+        InputError: it cannot be read, has unknown characters, or is several texts.
+    """
+    sources, _ = find_sources([name], level=vocab.level, encoding=encoding)
+    if len(sources) > 1:
+        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit on")
+    text = encode_source(sources[0], vocab, encoding=encoding)
+    return np.asarray(text.ids, np.int64)
 
 
 def _exact(predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> tuple[TextScore, ...]:

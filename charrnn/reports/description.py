@@ -1,10 +1,11 @@
 """A model in ten lines: what it is, what it says of its text, its score and its training, and how to use it."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from charrnn.errors import SettingsError
-from charrnn.models.settings import ModelSettings
+from charrnn.models.shape import Shape
 from charrnn.reports.part import UNITS, held_out_part, num_scored
 from charrnn.storage.run_summary import stated_score
 from charrnn.text.vocab import Vocab
@@ -14,11 +15,11 @@ from charrnn.units import bits, perplexity
 _SHOWN_NAMES = 3
 _SHOWN_CHARS = 60
 _LEAST_RUN = 4
-_FLOAT32_BYTES = 4
+_BYTES = {"float32": 4, "float64": 8, "int64": 8}
 
 
 def description_rows(
-    settings: ModelSettings, vocab: Vocab, claims: dict[str, Any], *, file: Path, use: str, num_nonfinite: int = 0
+    settings: Shape, vocab: Vocab, claims: dict[str, Any], *, file: Path, use: str, num_nonfinite: int = 0
 ) -> list[tuple[str, str]]:
     """The lines, for ``write_facts``.
 
@@ -30,7 +31,7 @@ def description_rows(
         use: the run or file as it is typed after a command.
         num_nonfinite: how many of its weights are NaN or infinite.
     """
-    size = _FLOAT32_BYTES * settings.num_parameters / 1e6
+    size = sum(_BYTES[dtype] * prod(shape) for dtype, shape in settings.tensors().values()) / 1e6
     rows = [("model", f"{settings.title}: {settings.num_parameters:,} weights, {size:,.1f} MB")]
     if num_nonfinite:
         rows.append(("", f"{num_nonfinite:,} weights are not finite: it can neither write nor score; train again"))

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TextIO
+from typing import NoReturn, Protocol, TextIO
 
 from charrnn.reports.part import num_scored
 from charrnn.reports.style import message_on_terminal, num_columns, painted, shows_colour
@@ -270,3 +270,34 @@ def _indented(text: str) -> str:
     width = max(num_columns(sys.stderr) - len(rule) - 1, 20)
     lines = (line.expandtabs(8) for line in inert(text).splitlines())
     return "\n".join(rule + line[start : start + width] for line in lines for start in range(0, len(line) or 1, width))
+
+
+@contextmanager
+def counting_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar of symbols on a terminal; nothing elsewhere.
+
+    Gives:
+        a function that is told, again and again, how many more symbols are done, and how many there are.
+    """
+    from tqdm import tqdm
+
+    bar: tqdm[NoReturn] | None = None
+
+    def show(num_more: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(
+                total=total,
+                unit=" symbols",
+                unit_scale=True,
+                leave=False,
+                file=sys.stderr,
+                ncols=num_columns(sys.stderr),
+            )
+        bar.update(num_more)
+
+    try:
+        yield (lambda num_more, total: None) if quiet or not sys.stderr.isatty() else show
+    finally:
+        if bar is not None:
+            bar.close()

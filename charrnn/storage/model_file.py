@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from charrnn.errors import CharRNNError, InputError
 from charrnn.files import write_atomically
 from charrnn.models.settings import ModelSettings
+from charrnn.models.shape import Shape, shape_from_json, shape_to_json
 from charrnn.storage.container import check_entries, from_bytes, read_bytes, to_bytes
 from charrnn.storage.run_files import MODEL_NAME, TRAINING_NAME
 from charrnn.storage.upgrade import upgraded_model
@@ -26,18 +27,33 @@ class ModelFile:
     Attributes:
         settings: its shape.
         vocab: its symbols.
-        weights: float32 arrays, named and shaped as ``settings.parameter_shapes()`` says.
+        weights: arrays, named and shaped as ``settings.tensors()`` says.
         facts: scores, corpus and training settings, as plain JSON.
     """
 
-    settings: ModelSettings
+    settings: Shape
     vocab: Vocab
-    weights: dict[str, NDArray[np.float32]]
+    weights: dict[str, NDArray[Any]]
     facts: dict[str, Any]
 
     def to_facts(self) -> dict[str, Any]:
         """All but the weights, as the file has it: settings, vocab, facts."""
-        return {"settings": self.settings.to_json(), "vocab": self.vocab.to_json(), "facts": self.facts}
+        return {"settings": shape_to_json(self.settings), "vocab": self.vocab.to_json(), "facts": self.facts}
+
+
+def require_network(model: ModelFile, *, use: str) -> ModelSettings:
+    """The shape of a model that is a network.
+
+    Args:
+        model: as it is stored.
+        use: what it was wanted for, in words.
+
+    Raises:
+        InputError: it is of another form.
+    """
+    if not isinstance(model.settings, ModelSettings):
+        raise InputError(f"{use} needs a network, as charrnn train makes one; this model is {model.settings.title}")
+    return model.settings
 
 
 def is_of_run(model: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
@@ -99,11 +115,11 @@ def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
     container = from_bytes(read_bytes(file), kind="model", name=str(file))
     try:
         facts = upgraded_model(container.facts, container.version)
-        settings = ModelSettings.from_json(_object(facts, "settings"))
+        settings = shape_from_json(_object(facts, "settings"))
         vocab = Vocab.from_json(facts.get("vocab"))
         if vocab.size != settings.vocab_size:
             raise InputError(f"the vocabulary has {vocab.size} symbols, the model {settings.vocab_size}")
-        expected = {name: ("float32", shape) for name, shape in settings.parameter_shapes().items()}
+        expected = settings.tensors()
         check_entries(container.entries, expected)
         more = _object(facts, "facts")
     except (CharRNNError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
+from charrnn.models.shape import Shape, shape_from_json
 from charrnn.storage.container import read_facts
 from charrnn.storage.metrics import last_seconds
 from charrnn.storage.model_file import is_of_run
@@ -33,7 +34,7 @@ class RunSummary:
         state: "running" (a process trains it now), "finished" (to the end of its plan, or of its patience), "stopped"
             (``--resume`` goes on), "model only" (it can be used, not resumed) or "damaged".
         problem: what is damaged, in words; "" for nothing.
-        model: the network's shape.
+        model: its shape.
         level: what a symbol is, "char" or "byte"; "" where that is not known.
         texts: names of the texts learned, without their directories; the first thousand.
         num_texts: how many texts there were.
@@ -52,7 +53,7 @@ class RunSummary:
     directory: Path
     state: State
     problem: str = ""
-    model: ModelSettings | None = None
+    model: Shape | None = None
     level: str = ""
     texts: tuple[str, ...] = ()
     num_texts: int = 0
@@ -133,7 +134,7 @@ def summarized(directory: Path) -> RunSummary:
     return RunSummary(
         name=directory.name,
         directory=directory,
-        state=_state(directory, training, is_damaged=bool(errors)),
+        state=_state(directory, training, shape, is_damaged=bool(errors)),
         problem="; ".join(errors),
         model=shape,
         level=vocab["level"] if vocab.get("level") in ("char", "byte") else "",
@@ -180,13 +181,13 @@ def _facts(path: Path, kind: str, errors: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _state(directory: Path, training: Mapping[str, Any], *, is_damaged: bool) -> State:
+def _state(directory: Path, training: Mapping[str, Any], shape: Shape | None, *, is_damaged: bool) -> State:
     if is_in_use(directory):
         return "running"
     if is_damaged:
         return "damaged"
     if not training:
-        return "model only"
+        return "model only" if shape is None or isinstance(shape, ModelSettings) else "finished"
     patience = _count(_mapping(training, "training").get("patience"))
     waited = _count(training.get("num_without_better"))
     is_exhausted = patience is not None and waited is not None and waited >= patience
@@ -219,9 +220,9 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 62 else None
 
 
-def _shape(settings: Mapping[str, Any]) -> ModelSettings | None:
+def _shape(settings: Mapping[str, Any]) -> Shape | None:
     try:
-        return ModelSettings.from_json(settings)
+        return shape_from_json(settings)
     except CharRNNError:
         return None
 

@@ -12,16 +12,14 @@ from charrnn.errors import InputError, SettingsError
 from charrnn.models.layer import UNROLLED
 from charrnn.models.network import CharRNN
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.model_file import ModelFile
-from charrnn.text.corpus import TextFacts, open_corpus, split, vocabulary_of
+from charrnn.storage.model_file import ModelFile, require_network
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.text.stream import shrink_to_fit
 from charrnn.text.vocab import Vocab
 from charrnn.training.checkpoint import Checkpoint
 from charrnn.training.recipe import recommend
 from charrnn.training.task import Task
-
-_MAX_NAMES = 1000  # of texts kept in a model; a directory may hold more files than a header may list
+from charrnn.training.texts import open_texts
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,6 @@ class Prepared:
     notes: tuple[str, ...]
     reason: str
     weights: dict[str, torch.Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class _Texts:
-    train_ids: np.ndarray
-    held_out_ids: np.ndarray
-    vocab: Vocab
-    facts: TextFacts
-    notes: tuple[str, ...]
 
 
 def prepare(
@@ -78,7 +67,7 @@ def prepare(
         text = {**text, "level": _level_of(init_from, text)}
         training = {**_noise_of(init_from), **training}
     source = TextSettings(**text)
-    texts = _open(source, known=None if init_from is None else init_from.vocab)
+    texts = open_texts(source, known=None if init_from is None else init_from.vocab)
     recipe = recommend(
         num_symbols=len(texts.train_ids), vocab_size=texts.vocab.size, on_gpu=on_gpu, model=model, training=training
     )
@@ -123,7 +112,7 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
     for name, option in (("texts", ""), ("val", "--val ")):
         if name not in given:
             _require_texts(getattr(source, name), option=option)
-    texts = _open(source, known=checkpoint.vocab)
+    texts = open_texts(source, known=checkpoint.vocab)
     if texts.facts.fingerprint != checkpoint.text.fingerprint:
         raise InputError(
             f"the text has changed since this run began ({', '.join(texts.facts.names[:3])}); resume needs the same "
@@ -178,38 +167,9 @@ def _is_there(path: str) -> bool:
     return True
 
 
-def _open(text: TextSettings, *, known: Vocab | None) -> _Texts:
-    """Opens the texts with a vocabulary that covers learned and held-out text, and ``known`` symbols if given."""
-    vocab = known
-    if text.level == "char" and (text.val or known is not None):
-        found = vocabulary_of([*text.texts, *text.val], encoding=text.encoding)
-        symbols = set(found.symbols) | set(known.symbols if known is not None else "")
-        vocab = Vocab.of_text("".join(sorted(symbols)))
-    corpus = open_corpus(text.texts, level=text.level, encoding=text.encoding, vocab=vocab)
-    notes, fingerprint = list(corpus.notes), corpus.fingerprint
-    if text.val:
-        held_out = open_corpus(text.val, level=text.level, encoding=text.encoding, vocab=corpus.vocab)
-        train_ids, held_out_ids = corpus.ids, held_out.ids
-        fingerprint = f"{fingerprint}+{held_out.fingerprint}"
-        notes += held_out.notes
-    else:
-        parts = split(corpus.ids, text.held_out_fraction)
-        train_ids, held_out_ids = parts.train, parts.held_out
-        if parts.is_same:
-            notes.append("the text is too short to hold any out: the held-out loss is that of the text itself")
-    facts = TextFacts(
-        names=corpus.names[:_MAX_NAMES],
-        num_texts=len(corpus.names),
-        fingerprint=fingerprint,
-        num_symbols=len(corpus.ids),
-        num_held_out=len(held_out_ids),
-    )
-    return _Texts(train_ids, held_out_ids, corpus.vocab, facts, tuple(notes))
-
-
 def _shape_of(source: ModelFile, given: Mapping[str, Any]) -> dict[str, Any]:
     """The shape of ``source``, without its vocabulary."""
-    shape = source.settings.to_json()
+    shape = require_network(source, use="`init_from`").to_json()
     del shape["vocab_size"]
     if shape["input"] == "one-hot":
         del shape["embedding_size"]

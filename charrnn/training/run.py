@@ -385,7 +385,7 @@ class Run:
             yield event.Warned(f"the best model could not be read again to be scored in full: {error}")
             return
         with torch.no_grad():
-            network = CharRNN(best.settings, exact).to(self._placement.device)
+            network = CharRNN(self._task.model, exact).to(self._placement.device)
             network.set_weights({name: torch.tensor(w) for name, w in best.weights.items()})
         score = self._evaluated(network, MAX_FINAL)
         yield from self._keeper.rescore(best, score, step=self.step)

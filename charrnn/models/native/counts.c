@@ -35,8 +35,8 @@ enum {
   DEPTHS = 16,      /* depths told apart by a mixer */
   MAX_SEEN = 250,   /* a slot's count stops here */
   MAX_LENGTH = 400, /* of a match, when it is found */
-  FIRST_BITS = 16,  /* rows of the corrections: 2^n */
-  SECOND_BITS = 18,
+  FIRST_BITS = 14,  /* rows of the corrections: 2^n */
+  SECOND_BITS = 16,
   LAZY = 5,
   LEARN_COUNTS = 1,
   LEARN_WEIGHTS = 2,

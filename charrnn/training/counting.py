@@ -1,0 +1,135 @@
+"""A run that counts: texts to a model of counts, with its held-out score. Knows no torch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import InputError
+from charrnn.fields import Settings, setting
+from charrnn.inference.scoring import score_ids
+from charrnn.models.counts.learning import learn
+from charrnn.models.counts.predictor import Counts
+from charrnn.models.counts.settings import MAX_SYMBOLS, CountsSettings, num_lines_for
+from charrnn.models.counts.stored import to_arrays
+from charrnn.models.counts.tables import LETTER, NEWLINE
+from charrnn.storage.model_file import ModelFile
+from charrnn.storage.run_files import DEFAULT_RUNS
+from charrnn.text.settings import TextSettings
+from charrnn.text.vocab import Vocab
+from charrnn.training.texts import Texts, open_texts
+from charrnn.units import Score
+
+MAX_SCORED = 524_288  # held-out symbols that are scored, as at the end of training
+_OTHER = 0
+_BLANK = 2
+_NOT_ASCII = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingSettings(Settings):
+    """How a text is counted, and where the run goes.
+
+    Attributes:
+        memory: most MiB that the table of counts may take.
+        name: of the run; None for that of the first text with "-counts" after it.
+        out: directory that holds runs; None for that of ``charrnn.storage.run_name.runs_directory``.
+    """
+
+    memory: int = setting(
+        512,
+        help="Most MiB that the table of counts may take; a text of a million characters needs 256 to lose none.",
+        low=1,
+        high=1 << 16,
+        metavar="MIB",
+        panel="Counts",
+    )
+    name: str | None = setting(
+        None, help="Name of the run.", metavar="NAME", panel="Output", shown_default="the first text's name, -counts"
+    )
+    out: Path | None = setting(
+        None,
+        help="Directory that holds runs.",
+        metavar="DIRECTORY",
+        panel="Output",
+        short="-o",
+        shown_default=DEFAULT_RUNS,
+    )
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model of counts and how it came about.
+
+    Attributes:
+        model: to be stored.
+        score: of the held-out part, or of its first ``MAX_SCORED`` symbols.
+        num_held_out: symbols held out.
+        seconds: spent counting, without reading the text and scoring.
+        notes: lines for the user.
+    """
+
+    model: ModelFile
+    score: Score
+    num_held_out: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def count_texts(
+    text: TextSettings, counting: CountingSettings, *, progress: Callable[[int, int], None] | None = None
+) -> Counted:
+    """Counts the learned part of some texts and scores what is held out.
+
+    Args:
+        text: which texts, and how they are split.
+        counting: how much memory.
+        progress: is told, again and again, how many more symbols have been counted, and how many there are.
+
+    Raises:
+        InputError: a text cannot be read, is too short, or has more than 65,536 different characters.
+    """
+    texts = open_texts(text, known=None)
+    if texts.vocab.size > MAX_SYMBOLS:
+        raise InputError(f"the text has {texts.vocab.size:,} different characters; count it with --level byte")
+    ids = np.asarray(texts.train_ids, np.int64)
+    started = time.perf_counter()
+    learned = learn(
+        ids,
+        classes_of(texts.vocab),
+        num_lines=num_lines_for(len(ids), most_bytes=counting.memory << 20),
+        progress=None if progress is None else lambda num_more: progress(num_more, len(ids)),
+    )
+    seconds = time.perf_counter() - started
+    predictor = Counts(learned.tables.with_weights(learned.fixed_weights))
+    score = score_ids(predictor, texts.held_out_ids[:MAX_SCORED], vocab=texts.vocab)
+    settings = CountsSettings(vocab_size=texts.vocab.size, num_lines=len(learned.tables.lines), num_text=len(ids))
+    model = ModelFile(
+        settings, texts.vocab, to_arrays(learned.tables, learned.fixed_weights), _facts(texts, score, counting)
+    )
+    return Counted(model, score, len(texts.held_out_ids), seconds, texts.notes)
+
+
+def _facts(texts: Texts, score: Score, counting: CountingSettings) -> dict[str, Any]:
+    return {"corpus": texts.facts.to_json(), "held_out": score.to_json(), "counting": {"memory": counting.memory}}
+
+
+def classes_of(vocab: Vocab) -> NDArray[np.uint8]:
+    """What each symbol is to the contexts: of a word, the end of a line, or neither; (V,)."""
+    if vocab.level == "byte":
+        chars = [chr(byte) if byte < _NOT_ASCII else "a" for byte in range(256)]  # part of a longer character: a letter
+    else:
+        chars = list(vocab.symbols)
+    return np.array(list(map(_class_of, chars)), np.uint8)
+
+
+def _class_of(char: str) -> int:
+    if char == "\n":
+        return NEWLINE
+    if char.isspace():
+        return _BLANK
+    return LETTER if char.isalnum() or char == "_" else _OTHER
