@@ -26,7 +26,7 @@ def mix(
             "--fit",
             metavar="<text>",
             help="Fit how far each is trusted on this text, which none of them should have learned, and which is not "
-            "the one that will be scored; without it each counts as much as any other.",
+            "the one that will be scored; without it each counts by its own held-out score.",
             show_default=False,
         ),
     ] = None,
@@ -80,7 +80,7 @@ def mix(
     for path, share in zip(paths, shares, strict=False):
         rows.append(("weight", f"{share:.3f} for {path.name}, more or less by how sure it is"))
     rows += [
-        ("fitted", "not: each counts as much as any other" if fit is None else f"on {fit}"),
+        ("fitted", "not: each counts by its own held-out score" if fit is None else f"on {fit}"),
         ("file", str(directory / MODEL_NAME)),
         ("next", f"charrnn sample {run}"),
         ("", f"charrnn perplexity {run} TEXT --dynamic"),

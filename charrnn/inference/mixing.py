@@ -13,8 +13,10 @@ from charrnn.models.mixture.stored import to_arrays
 from charrnn.models.open import open_model
 from charrnn.models.tree import Tree, weighted_cuts
 from charrnn.storage.model_file import ModelFile
+from charrnn.storage.run_summary import stated_score
 from charrnn.text.vocab import Vocab, describe_char
 
+_NATS_PER_E = 0.14
 MAX_FITTED = 200_000  # symbols of a text that weights are fitted on
 
 
@@ -29,8 +31,8 @@ def mixed(
 
     Args:
         models: two or more, of one vocabulary.
-        fit_on: (N,) symbols of a text that none of them has learned; the first ``MAX_FITTED`` are used. None: each
-            counts as much as any other.
+        fit_on: (N,) symbols of a text that none of them has learned; the first ``MAX_FITTED`` are used. None: the
+            weights stay as ``shares`` gives them.
         num_threads: CPU threads for many streams.
         progress: is told, again and again, how many more symbols have been fitted on.
 
@@ -43,7 +45,7 @@ def mixed(
     vocab = models[0].vocab
     settings = MixtureSettings(tuple(model.settings for model in models))
     cuts = _cuts(models)
-    weights = MixtureWeights.equal(len(models), vocab.size)
+    weights = MixtureWeights.from_shares(shares(models), vocab.size)
     if fit_on is not None:
         members = [open_model(model.settings, model.weights, num_threads=num_threads) for model in models]
         mixture = Mixture(members, Tree(cuts), weights, learns=True)
@@ -55,6 +57,21 @@ def mixed(
         weights = state.weights
     facts = {"members": [model.facts for model in models]}
     return ModelFile(settings, vocab, to_arrays([model.weights for model in models], cuts, weights), facts)
+
+
+def shares(models: Sequence[ModelFile]) -> list[float]:
+    """How much each model counts before anything is fitted: the more, the better its own held-out score.
+
+    Shares are exp(-nats / 0.14), so that 0.1 nats make a model count twice as much: of the shares tried for a network
+    and counts of Shakespeare and of English prose, those predicted best that were near to it. Where a file states no
+    score, each counts as much as any other.
+    """
+    scores = [stated_score(model.facts.get("held_out")) for model in models]
+    if any(score is None for score in scores):
+        return [1 / len(models)] * len(models)
+    nats = np.array([score.nats_per_symbol for score in scores if score is not None])
+    raised = np.exp((nats.min() - nats) / _NATS_PER_E)
+    return [float(share) for share in raised / raised.sum()]
 
 
 def require_same_vocab(one: Vocab, other: Vocab) -> None:

@@ -125,7 +125,7 @@ class ScoringSettings(Settings):
     fit: str | None = setting(
         None,
         help="Fit how far each model of the mixture is trusted on this text, which none of them has learned; without "
-        "it each counts as much as any other.",
+        "it each counts by its own held-out score.",
         metavar="TEXT",
         panel=_APART,
     )

@@ -217,7 +217,7 @@ def _score_mixed(
     """Scores of the models beside, and of all mixed, as they are and going on to learn."""
     ids = None if settings.fit is None else fitting_ids(settings.fit, model.vocab, encoding=settings.encoding)
     made = mixed([model, *beside.values()], fit_on=ids, num_threads=settings.threads)
-    fitted = "equal weights" if settings.fit is None else f"weights fitted on {settings.fit}"
+    fitted = "weights by held-out scores" if settings.fit is None else f"weights fitted on {settings.fit}"
     found = {}
 
     def score(name: str, protocol: str, scored: ModelFile, *, learns: bool = False) -> None:

@@ -44,11 +44,11 @@ class MixtureWeights(NamedTuple):
     by_sureness: NDArray[np.float64]
 
     @classmethod
-    def equal(cls, num_members: int, num_symbols: int) -> "MixtureWeights":
-        """Each member counts as much as any other."""
-        shapes = mixture_shapes(num_members, num_symbols)
+    def from_shares(cls, shares: Sequence[float], num_symbols: int) -> "MixtureWeights":
+        """The same everywhere: each member's share, which add up to 1."""
+        shapes = mixture_shapes(len(shares), num_symbols)
         made = cls(*(np.zeros(shape) for shape in shapes.values()))
-        made.shared[:-1] = 1 / num_members
+        made.shared[:-1] = shares
         return made
 
     def copy(self) -> "MixtureWeights":
