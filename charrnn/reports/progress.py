@@ -111,8 +111,11 @@ class Bar:
         match happened:
             case event.Planned():
                 is_first = self._bar.total is None  # later ones show in the time left
-                self._bar.reset(total=happened.num_steps)
+                num_done = self._bar.n
+                self._bar.reset(total=happened.num_steps)  # to 0; a widget takes a new total in no other way
+                self._bar.n = num_done
                 self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
+                self._bar.refresh()
                 if is_first or self._verbose:
                     self._write(plan_line(happened))
             case event.Progressed():
