@@ -1,6 +1,7 @@
 """Units of a language model's score: nats, bits, perplexity, and the sums they come from."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ class Score:
             if name.startswith("num_"):
                 is_right = type(value) is int and 0 <= value < 1 << 62
             else:
-                is_right = type(value) in (int, float) and 0 <= value < math.inf
+                is_right = type(value) in (int, float) and 0 <= value <= sys.float_info.max
             if not is_right:
                 raise ValueError(f"{name} is {value!r}")
         return score
