@@ -1,6 +1,7 @@
 """``charrnn corpus``: gather texts to begin with."""
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,7 +68,8 @@ def corpus(
     """
     from charrnn.errors import SettingsError
     from charrnn.fields import did_you_mean
-    from charrnn.reports.terminal import write_facts, write_note, write_result
+    from charrnn.reports.style import message_on_terminal, num_columns
+    from charrnn.reports.terminal import is_terminal, write_facts, write_note, write_result
     from charrnn.text.catalog import CATALOG, gather, is_gathered
 
     if clean:
@@ -93,7 +95,10 @@ def corpus(
         if force or not is_gathered(out / f"{name}.txt"):
             write_note(f"gathering {name}: {CATALOG[name].description} ...")
         path = gather(name, out, force=force, timeout_seconds=GatheringSettings(**given).timeout)
-        write_result(f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {shlex.quote(str(path))}\n")
+        done = f"{path}: {path.stat().st_size:,} bytes; next: charrnn train {shlex.quote(str(path))}"
+        if is_terminal():
+            done = message_on_terminal(done, num_columns(sys.stdout), colour=False)
+        write_result(f"{done}\n")
 
 
 def _clean() -> None:

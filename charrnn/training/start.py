@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PANEL = "Start"
 _OUTPUT = "Output"
+_MOST_NAMED = 4  # settings in one message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +119,10 @@ def with_config(given: Mapping[str, Any], config: str | Path, *groups: type[Sett
     if "resume" in {*stored, *given}:
         changes = {name for group in groups for name, each in group.settings().items() if each.changes_on_resume}
         if fixed := [name for name in stored if name not in changes]:
+            named = ", ".join(fixed[:_MOST_NAMED]) + (", ..." if len(fixed) > _MOST_NAMED else "")
             raise SettingsError(
-                f"`resume` keeps the run's settings, and {str(path)!r} has others ({', '.join(fixed)}): leave them out "
-                f"of the file, or leave `config` out"
+                f"`resume` keeps the run's settings, and {str(path)!r} has others ({named}): "
+                f"leave them out of the file, or leave `config` out"
             )
     return {**stored, **given}
 

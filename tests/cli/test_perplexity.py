@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +280,35 @@ def test_scores_apart_stand_beside_the_exact_one_alone(model, tmp_path, other):
     code, _, err = invoke("perplexity", model, text, "--dynamic", other)
     assert code == 2
     assert "beside the exact score" in err
+
+
+def test_a_text_can_be_typed(model, text):
+    typed = told(model, "--text", TEXT)
+    read = told(model, text)
+    assert typed["total"] == read["total"]
+    assert typed["files"][0]["name"] == "abc feed...."
+    several = told(model, text, "--text", "abc", "--text", "cafe")
+    assert [each["name"] for each in several["files"]] == [str(text), "abc", "cafe"]
+    assert [each["num_predictions"] for each in several["files"]] == [len(TEXT) - 1, 2, 3]
+
+
+def test_what_is_wrong_with_a_typed_text_is_told(model):
+    code, out, err = run("perplexity", model, "--text", "a\udcff", fresh=True)
+    assert (code, out) == (2, "")
+    assert "--text is" in err
+    assert "not valid UTF-8" in err
+    assert "in 'aX', line 1, column 2" in invoke("perplexity", model, "--text", "aX").err
+    assert invoke("perplexity", model, "--text", "").code == 3
+
+
+def test_more_or_less_is_said_beside_the_scores(model, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("abc")
+    (tmp_path / "texts" / "b.bin").write_bytes(b"\0\1\2")
+    plain = invoke("perplexity", model, tmp_path / "texts")
+    assert "note: " in plain.err
+    assert invoke("perplexity", model, tmp_path / "texts", "--quiet") == (0, plain.out, "")
+    more = invoke("perplexity", model, tmp_path / "texts", "-v")
+    assert more.out == plain.out
+    assert re.fullmatch(r"note: 2 characters in [\d.]+ s, [\d,]+ characters/s", more.err.splitlines()[-1])
+    assert invoke("perplexity", model, "--text", "abc", "-q", "-v").code == 2

@@ -1,6 +1,7 @@
 """The train command on a tiny text."""
 
 import json
+import re
 
 import pytest
 from command import invoke, run
@@ -113,3 +114,18 @@ def test_a_mistake_ends_with_one_line_that_says_what_to_do(tmp_path, text, argum
     assert "Traceback" not in ended.err
     assert ended.out == ""
     assert not list(tmp_path.glob("checkpoints/*/model.safetensors"))
+
+
+def test_verbose_tells_rate_and_gradient(tmp_path, text):
+    ended = invoke("train", text, *TINY, "-v", "--name", "more", cwd=tmp_path)
+    assert ended.code == 0
+    assert re.search(r"^step .* rate \S+  gradient \S+  ", ended.err, re.MULTILINE)
+    assert "gradient" not in invoke("train", text, *TINY, "--name", "less", cwd=tmp_path).err
+    code, out, err = invoke("train", text, *TINY, "-q", "-v", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert "--quiet" in err
+
+
+def test_what_the_command_line_says_of_quiet_and_verbose_replaces_the_file(tmp_path, text):
+    (tmp_path / "more.toml").write_text("verbose = true\n")
+    assert invoke("train", text, *TINY, "--config", "more.toml", "-q", cwd=tmp_path).code == 0
