@@ -27,6 +27,9 @@ def perplexity(nats_per_char: float) -> float:
         return math.inf
 
 
+_LARGEST_SUM = 1e150  # of nats, or of their squares: its own square is finite
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Score:
     """How well a model predicted a text: sums that add up over texts, and the averages made of them.
@@ -63,14 +66,14 @@ class Score:
         """A score from its sums and counts by name, as ``dataclasses.asdict`` gives them.
 
         Raises:
-            ValueError: one is no count, or no finite sum.
+            ValueError: one is no count, or no sum that can be reckoned with.
             TypeError: one is missing, or there are others.
         """
         for name, value in values.items():
             if name.startswith("num_"):
                 is_right = type(value) is int and 0 <= value < 1 << 62
             else:
-                is_right = type(value) in (int, float) and 0 <= value < math.inf
+                is_right = type(value) in (int, float) and 0 <= value <= _LARGEST_SUM
             if not is_right:
                 raise ValueError(f"{name} is {value!r}")
         return cls(**values)
