@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-DEMO   := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check docs pictures bench soak clean
@@ -15,18 +14,14 @@ help: ## List these targets.
 setup: $(READY) ## Make .venv and install charrnn and its tools into it.
 
 $(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): a minute or more, most of it to download torch."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-demo: $(READY) ## Gather C headers of this machine, learn them for two minutes, write, score the held-out end.
-	$(BIN)/charrnn corpus c
-	$(BIN)/charrnn train corpora/c.txt --minutes 2 --name $(DEMO)
-	@echo
-	$(BIN)/charrnn sample checkpoints/$(DEMO) --length 600 --temperature 0.7 --seed 1
-	@echo
-	tail -c 200000 corpora/c.txt | $(BIN)/charrnn perplexity checkpoints/$(DEMO) -
+demo: $(READY) ## Get a text, learn it for two minutes, write, score: each step is explained.
+	@sh demo.sh $(BIN)/charrnn
 
 test: check ## Run all checks and tests.
 	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal

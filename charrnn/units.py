@@ -69,6 +69,7 @@ class Score:
             ValueError: one is no count, or no sum that can be reckoned with.
             TypeError: one is missing, or there are others.
         """
+        score = cls(**values)
         for name, value in values.items():
             if name.startswith("num_"):
                 is_right = type(value) is int and 0 <= value < 1 << 62
@@ -76,7 +77,7 @@ class Score:
                 is_right = type(value) in (int, float) and 0 <= value <= _LARGEST_SUM
             if not is_right:
                 raise ValueError(f"{name} is {value!r}")
-        return cls(**values)
+        return score
 
     def __add__(self, other: "Score") -> "Score":
         return Score(
@@ -150,7 +151,7 @@ class Score:
         n = self.num_predictions
         if n < 2:
             return math.nan
-        variance = max(self.nats_squared - self.nats**2 / n, 0.0) / (n - 1)
+        variance = max(self.nats_squared - self.nats * self.nats / n, 0.0) / (n - 1)
         return math.sqrt(n * variance)
 
     def to_json(self) -> dict[str, float | int | None]:

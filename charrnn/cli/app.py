@@ -60,10 +60,10 @@ def charrnn(
 
     \b
     Examples:
-      charrnn corpus c
-      charrnn train corpora/c.txt --minutes 5
-      charrnn sample c --length 600
-      charrnn perplexity c other.c
+      charrnn corpus english
+      charrnn train corpora/english.txt --minutes 5
+      charrnn sample english --length 600
+      charrnn perplexity english other.txt
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)

@@ -15,6 +15,7 @@ from charrnn.units import bits, perplexity
 
 _TEXT = 2  # the column that gives way on a narrow terminal
 _LEAST_TEXT = 8  # characters of it that are shown all the same
+_MOST_TEXT = 60  # characters that are shown of it, and of any other text that a file holds
 _BETWEEN = 2
 # What a run was made from stands in the order in which the help lists it; the paths of texts are not compared.
 _ORDER = [name for group in (TextSettings, ModelSettings, TrainingSettings) for name in group.settings()]
@@ -152,7 +153,7 @@ def _text(run: RunSummary) -> str:
     if not run.texts:
         return "-"
     more = max(run.num_texts, len(run.texts)) - 1
-    return run.texts[0] + (f" +{more:,}" if more else "")
+    return _cut(run.texts[0], _MOST_TEXT) + (f" +{more:,}" if more else "")
 
 
 def _setting_names(runs: Sequence[RunSummary]) -> list[str]:
@@ -165,10 +166,10 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return ", ".join(value)
+        return _cut(", ".join(value), _MOST_TEXT)
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "-" if value is None else str(value)
+    return "-" if value is None else _cut(str(value), _MOST_TEXT)
 
 
 def _cut(text: str, width: int) -> str:

@@ -22,7 +22,7 @@ _LABEL = re.compile(r"([a-z]+):( +)")
 _LABELS = {
     "charrnn": "error",
     "warning": "warning",
-    **dict.fromkeys(("note", "text", "model", "train", "run", "best"), "name"),
+    **dict.fromkeys(("note", "text", "model", "train", "run", "score", "best"), "name"),
 }
 _USUAL_COLUMNS = 80
 

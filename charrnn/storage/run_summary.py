@@ -137,9 +137,9 @@ def summarized(directory: Path) -> RunSummary:
         problem="; ".join(errors),
         model=shape,
         level=vocab["level"] if vocab.get("level") in ("char", "byte") else "",
-        texts=tuple(name for name in text.get("names") or () if isinstance(name, str)),
+        texts=tuple(_names(text.get("names"))),
         num_texts=_count(text.get("num_texts")) or 0,
-        fingerprint=str(text.get("fingerprint") or ""),
+        fingerprint=text["fingerprint"] if isinstance(text.get("fingerprint"), str) else "",
         num_held_out=_count(text.get("num_held_out")) or 0,
         score=best,
         step=step,
@@ -213,6 +213,10 @@ def _is_setting(value: object) -> bool:
 def _mapping(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = facts.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _names(value: object) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _count(value: object) -> int | None:

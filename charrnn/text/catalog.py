@@ -300,7 +300,7 @@ CATALOG: dict[str, Entry] = {
         Entry("c", "C and C++ headers of the Python, numpy and torch installed here", find=_c_files, refine=_headers),
         Entry(
             "english",
-            "prose: what the Python packages installed here say of themselves",
+            "English prose, from the documentation of the Python packages installed here",
             find=_documented_files,
             refine=_prose,
         ),

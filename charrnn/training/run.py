@@ -36,7 +36,7 @@ from charrnn.training.world import ALONE, World
 from charrnn.units import Score
 
 MAX_EVALUATED = 131_072  # held-out symbols scored during a run; the rest is scored once, at its end
-MAX_FINAL = 262_144
+MAX_FINAL = 524_288
 _FLOAT32_COST = 3.0  # of the final score in float32, at most, as a multiple of one in bfloat16
 _SECONDS_BETWEEN_EVENTS = 0.1
 _SECONDS_BETWEEN_SAVES = 30.0

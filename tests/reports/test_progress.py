@@ -74,6 +74,13 @@ def test_only_the_first_plan_is_told_above_a_bar(capsys):
     assert "plan: 77 steps" not in said
 
 
+def test_a_bar_keeps_its_place_when_the_plan_changes(capsys):
+    with report_to(Terminal(True), quiet=False, sample=None, level="char") as report:
+        for happened in (EVENTS[0], EVENTS[1], replace(EVENTS[0], num_steps=20)):
+            report.show(happened)
+        assert capsys.readouterr().err.rpartition("\r")[2].startswith(" 25%|")  # step 5
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
 @pytest.mark.parametrize("seconds_left", [9.0, 35_999.0, math.nan])
 def test_a_bar_and_its_lines_fit_the_terminal(capsys, monkeypatch, columns, seconds_left):
