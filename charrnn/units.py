@@ -1,7 +1,6 @@
 """Units of a language model's score: nats, bits, perplexity, and the sums they come from."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,9 @@ def perplexity(nats_per_char: float) -> float:
         return math.exp(nats_per_char)
     except OverflowError:
         return math.inf
+
+
+_LARGEST_SUM = 1e150  # of nats, or of their squares: its own square is finite
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,7 +66,7 @@ class Score:
         """A score from its sums and counts by name, as ``dataclasses.asdict`` gives them.
 
         Raises:
-            ValueError: one is no count, or no finite sum.
+            ValueError: one is no count, or no sum that can be reckoned with.
             TypeError: one is missing, or there are others.
         """
         score = cls(**values)
@@ -72,7 +74,7 @@ class Score:
             if name.startswith("num_"):
                 is_right = type(value) is int and 0 <= value < 1 << 62
             else:
-                is_right = type(value) in (int, float) and 0 <= value <= sys.float_info.max
+                is_right = type(value) in (int, float) and 0 <= value <= _LARGEST_SUM
             if not is_right:
                 raise ValueError(f"{name} is {value!r}")
         return score

@@ -10,7 +10,6 @@ from typer.core import TyperCommand, TyperGroup
 from charrnn.cli.help import help_page, title, usage
 from charrnn.errors import SettingsError
 from charrnn.fields import did_you_mean
-from charrnn.reports.style import shows_colour
 
 # What typer raises where a line cannot be parsed; it shows the class by that of one kind of it alone.
 _UsageError: Any = typer.BadParameter.__base__
@@ -69,7 +68,6 @@ class Group(TyperGroup):
 
 
 def _format_help(context: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's
-    context.color = shows_colour(typer.get_text_stream("stdout"))  # else typer takes colours out that are asked for
     formatter.write(help_page(context))
 
 

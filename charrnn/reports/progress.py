@@ -99,7 +99,7 @@ class Bar:
         self._bar = tqdm(
             total=None,
             file=sys.stderr,
-            ncols=None if is_notebook() else self._width - _RIGHT_OF_BAR,
+            ncols=None if is_notebook() else self._room,
             mininterval=0.1,
             bar_format="{desc}",
             leave=False,
@@ -123,7 +123,7 @@ class Bar:
                 self._progress = happened
                 self._bar.n = happened.step
                 if not is_notebook():
-                    self._bar.ncols = self._width - _RIGHT_OF_BAR
+                    self._bar.ncols = self._room
                 self._bar.set_description_str(self._described(happened))
             case event.Evaluated():
                 self._held_out = happened.score.nats_per_symbol
@@ -147,6 +147,10 @@ class Bar:
     def _width(self) -> int:
         return num_columns(sys.stderr)
 
+    @property
+    def _room(self) -> int:
+        return max(1, self._width - _RIGHT_OF_BAR)
+
     def _described(self, progress: event.Progressed) -> str:
         """What stands beside the bar: as much as there is room for, the time left before all else."""
         losses = [("loss", progress.nats), *([] if self._held_out is None else [("held-out", self._held_out)])]
@@ -163,7 +167,7 @@ class Bar:
             [left],
         ]
         told = ["  ".join(filter(None, each)) for each in parts]
-        return next((each for each in told if len(each) + _LEAST_BAR <= self._width - _RIGHT_OF_BAR), told[-1])
+        return next((each for each in told if len(each) + _LEAST_BAR <= self._room), told[-1])
 
     def _evaluated(self, evaluated: event.Evaluated) -> str:
         step = f"step {evaluated.step:>6}  "

@@ -28,10 +28,10 @@ _USUAL_COLUMNS = 80
 
 
 def shows_colour(stream: TextIO, environment: Mapping[str, str] | None = None) -> bool:
-    """Whether what goes to ``stream`` is coloured: where it is a terminal, unless the user has said otherwise.
+    """Whether what goes to ``stream`` is coloured: never where it is no terminal, and there unless the user objects.
 
-    NO_COLOR with any value, TERM=dumb and CLICOLOR=0 turn colours off; FORCE_COLOR with any value, or CLICOLOR_FORCE
-    other than 0, turns them on for a stream that is no terminal.
+    NO_COLOR with any value and TERM=dumb turn colours off, as does CLICOLOR=0 without FORCE_COLOR or CLICOLOR_FORCE.
+    What forces colours elsewhere does not force them into a pipe, where others would have to take them out again.
 
     Args:
         stream: standard output or standard error.
@@ -40,11 +40,10 @@ def shows_colour(stream: TextIO, environment: Mapping[str, str] | None = None) -
     Source: no-color.org, force-color.org, bixense.com/clicolors.
     """
     known = os.environ if environment is None else environment
-    if known.get("NO_COLOR") or known.get("TERM", "").lower() in _DUMB:
+    if not stream.isatty() or known.get("NO_COLOR") or known.get("TERM", "").lower() in _DUMB:
         return False
-    if known.get("FORCE_COLOR") or known.get("CLICOLOR_FORCE", "0") not in ("", "0"):
-        return True
-    return known.get("CLICOLOR") != "0" and stream.isatty()
+    is_forced = bool(known.get("FORCE_COLOR")) or known.get("CLICOLOR_FORCE", "0") not in ("", "0")
+    return is_forced or known.get("CLICOLOR") != "0"
 
 
 def num_columns(stream: TextIO) -> int:

@@ -159,15 +159,6 @@ def test_help_is_coloured_only_where_colour_is_wanted():
     assert "\x1b" not in invoke("sample", "--help").out
 
 
-def test_colour_can_be_forced_into_a_pipe(monkeypatch):
-    without = invoke("sample", "--help").out
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    forced = invoke("sample", "--help").out
-    assert "\x1b[" in forced
-    assert plain(forced) == without
-
-
 def test_values_are_named_in_words():
     for name in NAMES:
         shown = invoke(name, "--help").out

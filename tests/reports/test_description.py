@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from charrnn.models.settings import ModelSettings
 from charrnn.reports.description import description_rows
+from charrnn.storage.run_summary import stated_score
 from charrnn.text.vocab import Vocab
 from charrnn.training.settings import TrainingSettings
 
@@ -104,3 +105,10 @@ def test_many_symbols_and_long_names_are_cut():
     assert found["alphabet"].endswith("...")
     assert len(found["claims"]) < 300
     assert found["claims"].endswith(" ...")
+
+
+@pytest.mark.parametrize("name", ["nats", "nats_squared"])
+@pytest.mark.parametrize("value", [10**400, 1e300, math.inf])
+def test_a_sum_too_large_to_reckon_with_is_no_score(name, value):
+    assert stated_score({**CLAIMS["held_out"], name: value}) is None
+    assert "held-out loss" not in str(rows({**CLAIMS, "held_out": {**CLAIMS["held_out"], name: value}}))

@@ -1,6 +1,7 @@
 """What a person sees of a run: off a terminal plain lines, on one a bar; always on stderr."""
 
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_a_bar_and_its_lines_fit_the_terminal(capsys, monkeypatch, columns, seco
 
 
 def test_a_bar_in_colour_marks_the_best(capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     with report_to(Terminal(True), quiet=False, sample=lambda _: "a\x1b[31m", level="char") as report:
         text = shown(capsys, report)
