@@ -33,6 +33,7 @@ enum {
   LENGTHS = 32,     /* classes of a match's length */
   NUM_ORDERS = 10,  /* contexts 0 to 9 are those of so many symbols as ORDERS says */
   DEPTHS = 16,      /* depths told apart by a mixer */
+  MAX_GROUPS = 8,   /* on the way to a symbol that are foreseen */
   MAX_SEEN = 250,   /* a slot's count stops here */
   MAX_LENGTH = 400, /* of a match, when it is found */
   FIRST_BITS = 14,  /* rows of the corrections: 2^n */
@@ -59,26 +60,26 @@ typedef struct {
 
 /* What is learned beside the slots. Mirrors `_Weights` in counts.py. */
 typedef struct {
-  float *ever, *lately;           /* (K, LEVELS, BINS) probability by how often seen and by log odds */
-  float *ever_seen;               /* (K, LEVELS, BINS) how often each was learned from */
-  float *match;                   /* (M, LENGTHS) probability that a match goes on */
-  float *match_seen;              /* (M, LENGTHS) */
-  float *by_node;                 /* (V - 1, I) weights of the mixer chosen by the node */
-  float *by_match;                /* (LENGTHS * 3, I) by the first match */
-  float *by_order;                /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
-  float *final;                   /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
-  float *first, *second;          /* (2^FIRST_BITS, BINS), (2^SECOND_BITS, BINS) corrections by the last symbols */
-  float *decisions;               /* (1,) decisions learned from, up to 2^24 */
+  float *ever, *lately;  /* (K, LEVELS, BINS) probability by how often seen and by log odds */
+  float *ever_seen;      /* (K, LEVELS, BINS) how often each was learned from */
+  float *match;          /* (M, LENGTHS) probability that a match goes on */
+  float *match_seen;     /* (M, LENGTHS) */
+  float *by_node;        /* (V - 1, I) weights of the mixer chosen by the node */
+  float *by_match;       /* (LENGTHS * 3, I) by the first match */
+  float *by_order;       /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
+  float *final;          /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
+  float *first, *second; /* (2^FIRST_BITS, BINS), (2^SECOND_BITS, BINS) corrections by the last symbols */
+  float *decisions;      /* (1,) decisions learned from, up to 2^24 */
 } CountWeights;
 
 /* Mirrors `_Counts` in counts.py. */
 typedef struct {
   int64_t V, num_lines, num_places, num_text, text_space, min_lengths[M];
-  Line *lines;               /* (num_lines,), a power of two */
-  uint16_t *text;            /* (text_space,) what was learned from, num_text of it */
-  uint32_t *places[M];       /* (num_places,) where a match may be, a power of two; 0 for nowhere */
-  const int64_t *cuts;       /* (V - 1,) */
-  const uint8_t *classes;    /* (V,) LETTER, NEWLINE or another number */
+  Line *lines;            /* (num_lines,), a power of two */
+  uint16_t *text;         /* (text_space,) what was learned from, num_text of it */
+  uint32_t *places[M];    /* (num_places,) where a match may be, a power of two; 0 for nowhere */
+  const int64_t *cuts;    /* (V - 1,) */
+  const uint8_t *classes; /* (V,) LETTER, NEWLINE or another number */
   CountWeights weights;
   const float *stretch;      /* (4097,) ln(p / (1 - p)) */
   const float *squash;       /* (4097,) 1 / (1 + exp(-z)), z from -14 to 14 */
@@ -127,12 +128,24 @@ typedef struct {
   int bin_z;
 } Decision;
 
+/* Where the slots of some decisions lie: those of the node `root` and of the nodes below it, GROUP_DEPTH deep. */
 typedef struct {
-  int64_t node, lo, hi, group;
-  int depth;
+  int64_t root;
   Line *lines[K];
   uint16_t checks[K];
+} Group;
+
+typedef struct {
+  int64_t node, lo, hi;
+  int depth;
 } Node;
+
+/* A symbol that is to come, and the groups on the way to one that is foreseen. */
+typedef struct {
+  Position position;
+  int num_groups;
+  Group groups[MAX_GROUPS];
+} Coming;
 
 static const int ORDERS[NUM_ORDERS] = {0, 1, 2, 3, 4, 5, 6, 8, 12, 18};
 
@@ -198,7 +211,8 @@ static void push(Counts *counts, Reader *reader, int64_t id, int learns) {
     uint32_t *at = place(counts, reader, m);
     if (!reader->length[m] && *at) {
       int64_t pointer = *at, length = 0;
-      while (length < MAX_LENGTH && length < pointer && recent(reader, length + 1) == (uint64_t)counts->text[pointer - 1 - length] + 1)
+      while (length < MAX_LENGTH && length < pointer &&
+             recent(reader, length + 1) == (uint64_t)counts->text[pointer - 1 - length] + 1)
         length++;
       if (length >= counts->min_lengths[m]) {
         reader->length[m] = length;
@@ -242,28 +256,28 @@ static void look(const Counts *counts, const Reader *reader, Position *position)
 
 /* ---- one decision ---- */
 
-static void enter(const Counts *counts, const Position *position, Node *node) {
-  node->group = node->node;
+static void enter(const Counts *counts, const Position *position, int64_t root, Group *group) {
+  group->root = root;
   for (int k = 0; k < K; k++) {
-    uint64_t hash = scramble(position->hashes[k] + (uint64_t)(node->group + 1) * GOLDEN);
-    node->lines[k] = counts->lines + (hash & (uint64_t)(counts->num_lines - 1));
-    node->checks[k] = (uint16_t)(hash >> 48);
-    __builtin_prefetch(node->lines[k], 1);
-    __builtin_prefetch((char *)node->lines[k] + 64, 1);
+    uint64_t hash = scramble(position->hashes[k] + (uint64_t)(root + 1) * GOLDEN);
+    group->lines[k] = counts->lines + (hash & (uint64_t)(counts->num_lines - 1));
+    group->checks[k] = (uint16_t)(hash >> 48);
+    __builtin_prefetch(group->lines[k], 1);
+    __builtin_prefetch((char *)group->lines[k] + 64, 1);
   }
 }
 
-static inline uint16_t check_of(const Node *node, int k) {
-  uint16_t check = (uint16_t)(node->checks[k] ^ (uint16_t)((uint64_t)(node->node - node->group) * 0x9E37u));
+static inline uint16_t check_of(const Group *group, int64_t node, int k) {
+  uint16_t check = (uint16_t)(group->checks[k] ^ (uint16_t)((uint64_t)(node - group->root) * 0x9E37u));
   return check ? check : 1;
 }
 
 typedef uint16_t Checks __attribute__((vector_size(2 * LINE_SLOTS)));
 
 /* The slot of a decision in context k; where it is learned from, the one seen least gives way to it. */
-static Slot find(const Node *node, int k, int learns) {
-  Line *line = node->lines[k];
-  uint16_t check = check_of(node, k);
+static Slot find(const Group *group, int64_t node, int k, int learns) {
+  Line *line = group->lines[k];
+  uint16_t check = check_of(group, node, k);
   Checks held;
   uint64_t same[LINE_SLOTS / 4];
   memcpy(&held, line->check, sizeof held);
@@ -316,12 +330,13 @@ static uint32_t row_of(int64_t context, int64_t node, int bits) {
 }
 
 /* p(bit 1), the symbol lying right of the cut. */
-static float decide(const Counts *counts, const Position *position, const Node *node, int learns, Decision *d) {
+static float decide(const Counts *counts, const Position *position, const Group *group, const Node *node, int learns,
+                    Decision *d) {
   const CountWeights *w = &counts->weights;
   int longest = 0;
   for (int k = 0; k < K; k++) {
     int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
-    Slot slot = find(node, k, learns && !(follows && d->level[k - 1] < 0));
+    Slot slot = find(group, node->node, k, learns && !(follows && d->level[k - 1] < 0));
     int seen = slot.line ? slot.line->seen[slot.at] : 0;
     d->slots[k] = slot;
     d->level[k] = -1;
@@ -372,7 +387,9 @@ static float decide(const Counts *counts, const Position *position, const Node *
   return d->probability;
 }
 
-static inline float inside(float p, float margin) { return p < margin ? margin : p > 1.0f - margin ? 1.0f - margin : p; }
+static inline float inside(float p, float margin) {
+  return p < margin ? margin : p > 1.0f - margin ? 1.0f - margin : p;
+}
 
 /* Moves the two values between which one was taken; seen, where there is one, slows it down. */
 static void learn_between(float *row, float *seen, int bin, float part, float y, float slowest) {
@@ -410,7 +427,8 @@ static void learn_weights(const Counts *counts, const Position *position, Decisi
   }
   for (int m = 0; m < M; m++) {
     if (!d->agrees[m]) continue;
-    float *p = w->match + m * LENGTHS + position->lengths[m], *seen = w->match_seen + m * LENGTHS + position->lengths[m];
+    float *p = w->match + m * LENGTHS + position->lengths[m],
+          *seen = w->match_seen + m * LENGTHS + position->lengths[m];
     float own = 1.0f / (*seen + 1.5f), hit = d->agrees[m] == 1 + bit ? 1.0f : 0.0f;
     *p = inside(*p + (hit - *p) * (own > 0.002f ? own : 0.002f), 1e-4f);
     *seen += 1.0f;
@@ -424,72 +442,109 @@ static Node root_of(const Counts *counts) { return (Node){.lo = 0, .hi = counts-
 static void descend(const Counts *counts, Node *node, int bit) {
   int64_t cut = counts->cuts[node->node];
   node->node += bit ? cut - node->lo : 1;
-  if (bit) node->lo = cut;
-  else node->hi = cut;
+  if (bit)
+    node->lo = cut;
+  else
+    node->hi = cut;
   node->depth++;
 }
 
-/* -ln p(id) of the next symbol; learns from it as asked. */
-static double meet(Counts *counts, const Reader *reader, int64_t id, int learn) {
-  Position position;
+/* Finds the lines that hold the decisions on the way to a symbol, so that they are at hand when it is met. */
+static void foresee(const Counts *counts, int64_t id, Coming *coming) {
+  coming->num_groups = 0;
+  for (Node node = root_of(counts); node.hi - node.lo > 1; descend(counts, &node, id >= counts->cuts[node.node]))
+    if (node.depth % GROUP_DEPTH == 0 && coming->num_groups < MAX_GROUPS)
+      enter(counts, &coming->position, node.node, &coming->groups[coming->num_groups++]);
+}
+
+/* -ln p(id) of the foreseen symbol; learns from it as asked. */
+static double meet(Counts *counts, const Coming *coming, int64_t id, int learn) {
+  const Group *group = NULL;
+  Group further;
   Decision decision;
-  look(counts, reader, &position);
   double nats = 0;
   Node node = root_of(counts);
   while (node.hi - node.lo > 1) {
-    if (node.depth % GROUP_DEPTH == 0) enter(counts, &position, &node);
+    if (node.depth % GROUP_DEPTH == 0) {
+      int number = node.depth / GROUP_DEPTH;
+      group = number < coming->num_groups ? &coming->groups[number] : &further;
+      if (group == &further) enter(counts, &coming->position, node.node, &further);
+    }
     int bit = id >= counts->cuts[node.node];
-    float p = decide(counts, &position, &node, learn & LEARN_COUNTS, &decision);
+    float p = decide(counts, &coming->position, group, &node, learn & LEARN_COUNTS, &decision);
     nats -= log(bit ? (double)p : 1.0 - (double)p);
-    if (learn & LEARN_WEIGHTS) learn_weights(counts, &position, &decision, bit, learn);
+    if (learn & LEARN_WEIGHTS) learn_weights(counts, &coming->position, &decision, bit, learn);
     if (learn & LEARN_COUNTS)
-      for (int k = 0; k < K; k++) if (decision.slots[k].line) learn_slot(counts, decision.slots[k], bit);
+      for (int k = 0; k < K; k++)
+        if (decision.slots[k].line) learn_slot(counts, decision.slots[k], bit);
     descend(counts, &node, bit);
   }
   return nats;
 }
 
-static void spread(const Counts *counts, const Position *position, Node node, double logit, double *logits) {
+static void spread(const Counts *counts, const Position *position, const Group *group, Node node, double logit,
+                   double *logits) {
   if (node.hi - node.lo == 1) {
     logits[node.lo] = logit;
     return;
   }
   Decision decision;
-  if (node.depth % GROUP_DEPTH == 0) enter(counts, position, &node);
-  double p = (double)decide(counts, position, &node, 0, &decision);
+  Group own;
+  if (node.depth % GROUP_DEPTH == 0) {
+    enter(counts, position, node.node, &own);
+    group = &own;
+  }
+  double p = (double)decide(counts, position, group, &node, 0, &decision);
   for (int bit = 0; bit < 2; bit++) {
     Node part = node;
     descend(counts, &part, bit);
-    spread(counts, position, part, logit + log(bit ? p : 1.0 - p), logits);
+    spread(counts, position, group, part, logit + log(bit ? p : 1.0 - p), logits);
   }
+}
+
+/* Reads a symbol; what comes next is then looked at in `coming`, `expected` being what it probably is. */
+static void read_symbol(Counts *counts, Reader *reader, int64_t id, int64_t expected, int learns, Coming *coming) {
+  push(counts, reader, id, learns);
+  look(counts, reader, &coming->position);
+  foresee(counts, expected, coming);
+}
+
+static void read_stream(const Reading *reading, int64_t b) {
+  Counts *counts = reading->counts;
+  int64_t T = reading->T, B = reading->B;
+  int learn = (int)reading->learn, learns = learn & LEARN_COUNTS, now = 0;
+  const int64_t *ids = reading->ids + b, *targets = reading->targets ? reading->targets + b : NULL;
+  Reader *reader = reading->readers + b;
+  Coming coming[2];
+  if (learn && reader->num_read) {
+    look(counts, reader, &coming[0].position);
+    foresee(counts, ids[0], &coming[0]);
+    meet(counts, &coming[0], ids[0], learn);
+  }
+  read_symbol(counts, reader, ids[0], targets ? targets[0] : T > 1 ? ids[B] : 0, learns, &coming[0]);
+  for (int64_t t = 0; t < T; t++) {
+    const Coming *met = &coming[now];
+    int has_next = t + 1 < T;
+    if (has_next) { /* a symbol ahead, so that what it needs is at hand when its turn comes */
+      int64_t after = targets ? targets[(t + 1) * B] : t + 2 < T ? ids[(t + 2) * B] : 0;
+      now = 1 - now;
+      read_symbol(counts, reader, ids[(t + 1) * B], after, learns, &coming[now]);
+    }
+    int is_next = targets && has_next && ids[(t + 1) * B] == targets[t * B];
+    if (targets) reading->nats[t * B + b] = meet(counts, met, targets[t * B], is_next ? learn : 0);
+    if (learn && has_next && !is_next) meet(counts, met, ids[(t + 1) * B], learn);
+  }
+  if (reading->logits) spread(counts, &coming[now].position, NULL, root_of(counts), 0, reading->logits + b * counts->V);
 }
 
 /* Reads T symbols of B streams; 0, or 2 where an id is no symbol. With learning there is one stream. */
 int charrnn_counts_read(const Reading *reading) {
-  Counts *counts = reading->counts;
-  int64_t T = reading->T, B = reading->B;
-  for (int64_t i = 0; i < T * B; i++) {
-    if (reading->ids[i] < 0 || reading->ids[i] >= counts->V) return 2;
-    if (reading->targets && (reading->targets[i] < 0 || reading->targets[i] >= counts->V)) return 2;
+  int64_t num_ids = reading->T * reading->B, V = reading->counts->V;
+  for (int64_t i = 0; i < num_ids; i++) {
+    if (reading->ids[i] < 0 || reading->ids[i] >= V) return 2;
+    if (reading->targets && (reading->targets[i] < 0 || reading->targets[i] >= V)) return 2;
   }
-  for (int64_t b = 0; b < B; b++) {
-    Reader *reader = reading->readers + b;
-    int learned = 0; /* whether what comes next was learned from when it was scored */
-    for (int64_t t = 0; t < T; t++) {
-      int64_t id = reading->ids[t * B + b];
-      if (reading->learn && !learned && reader->num_read) meet(counts, reader, id, (int)reading->learn);
-      push(counts, reader, id, reading->learn & LEARN_COUNTS);
-      learned = 0;
-      if (!reading->targets) continue;
-      int64_t target = reading->targets[t * B + b];
-      learned = reading->learn && t + 1 < T && reading->ids[(t + 1) * B + b] == target;
-      reading->nats[t * B + b] = meet(counts, reader, target, learned ? (int)reading->learn : 0);
-    }
-    if (!reading->logits) continue;
-    Position position;
-    look(counts, reader, &position);
-    spread(counts, &position, root_of(counts), 0, reading->logits + b * counts->V);
-  }
+  for (int64_t b = 0; b < reading->B && reading->T; b++) read_stream(reading, b);
   return 0;
 }
 
