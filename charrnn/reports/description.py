@@ -96,8 +96,10 @@ def _score(claims: dict[str, Any], level: str) -> list[str]:
     num_held_out = _count(corpus.get("num_held_out")) if isinstance(corpus, dict) else None
     part = held_out_part(num_scored(score), num_held_out or num_scored(score), level=level)
     per_symbol = f"perplexity {perplexity(nats):.3f}" + (" per byte" if level == "byte" else "")
-    loss = f"held-out loss {nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"
-    return [loss, f"of {part}"]
+    step = _count(claims.get("step"))
+    by = "" if step is None else f", by the model of step {step:,}"
+    loss = f"scored {nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"
+    return [loss, f"on {part}{by}"]
 
 
 def _training(claims: dict[str, Any]) -> str:
@@ -106,13 +108,8 @@ def _training(claims: dict[str, Any]) -> str:
     except SettingsError:
         return ""
     length = next((f"{getattr(recipe, name):g} {name}" for name in LENGTHS if getattr(recipe, name) is not None), "")
-    step = _count(claims.get("step"))
-    reached = "" if step is None else f"the model of step {step:,}; "
-    noise = f"dropout {recipe.dropout:.2g} (recurrent weights {recipe.weight_dropout:.2g}), seed {recipe.seed}"
-    return (
-        f"trained for {length}, {reached}batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate "
-        f"{recipe.learning_rate:.3g}, {noise}"
-    )
+    sizes = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
+    return f"in {length}, seed {recipe.seed}, {sizes}"
 
 
 def _list(value: object) -> list[Any]:
