@@ -8,7 +8,7 @@
 #include "product.h"
 #include "team.h"
 
-enum { OK, NO_MEMORY, BAD_ID, NO_BF16 };
+enum { OK, NO_MEMORY, BAD_ID, NO_BF16, NOT_FINITE };
 
 /* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
 typedef struct {
