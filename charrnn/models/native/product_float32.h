@@ -75,6 +75,44 @@ static inline void add_products_float32(int R, long num_panels, float *sums, lon
     multiply(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
 }
 
+/* sums (num_k <= LANES) += rows (num_rows, length) @ the transpose of packed panels, from their row k on. */
+INLINE void multiply_transposed(const long num_k, float *restrict sums, long k, const float *restrict rows,
+                                long num_rows, long length, const float *restrict packed, long row_words,
+                                long panel_words) {
+  vec sum[LANES] = {0};
+  for (long u = 0; u < length; u += PANEL) {
+    const float *weights = packed + u / PANEL * panel_words + k * PANEL;
+    for (long g = 0; g < num_rows; g++) {
+      const float *row = rows + g * length + u;
+      vec low = load_first(row, length - u), high = {0};
+      if (length - u > LANES) high = load_first(row + LANES, length - u - LANES);
+      for (long j = 0; j < num_k; j++) {
+        sum[j] += load(weights + j * PANEL) * low;
+        sum[j] += load(weights + j * PANEL + LANES) * high;
+      }
+      weights += row_words;
+    }
+  }
+  for (long j = 0; j < num_k; j++)
+    for (int lane = 0; lane < LANES; lane++) sums[j] += sum[j][lane];
+}
+
+/* sums[k] += sum over g, p and c of rows[g][p * PANEL + c] * panel(p, g)[k][c], for first <= k < last: a product with
+ * the transpose of what is packed. For each PANEL columns of rows (num_rows, length) there are num_rows packed panels.
+ * No sum depends on which others are made: turned, the last come first.
+ */
+static inline void add_transposed(float *sums, long first, long last, int turned, const float *rows, long num_rows,
+                                  long length, const float *packed, long row_words, long panel_words) {
+  long blocks = ceil_div(last - first, LANES);
+  for (long i = 0; i < blocks; i++) {
+    long k = first + (turned ? blocks - 1 - i : i) * LANES, n = min_long(LANES, last - k);
+    if (n == LANES)
+      multiply_transposed(LANES, sums + k, k, rows, num_rows, length, packed, row_words, panel_words);
+    else
+      multiply_transposed(n, sums + k, k, rows, num_rows, length, packed, row_words, panel_words);
+  }
+}
+
 /* Panel of the transpose of rows (columns, K): panel[k][c] = rows[c][k], for c < num_columns, else 0. */
 static inline void pack_transposed_float32(float *panel, const float *rows, long rows_stride, long num_columns,
                                            long K) {
