@@ -13,7 +13,7 @@ from charrnn.inference.scoring import score_ids, score_lines, score_streams, sco
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
 from charrnn.machine import num_cores
-from charrnn.models.open import open_network
+from charrnn.models.open import open_dynamic, open_network
 from charrnn.models.predictor import Predictor
 from charrnn.storage.model_file import ModelFile
 from charrnn.text.corpus import Encoded, encode_source
@@ -169,9 +169,7 @@ def _score_apart(
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
         found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
-        from charrnn.models.dynamic import DynamicNetwork
-
-        learning = DynamicNetwork(model.settings, model.weights)
+        learning = open_dynamic(model.settings, model.weights, num_threads=settings.threads)
         found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts))
     return found
 
