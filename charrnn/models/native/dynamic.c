@@ -491,6 +491,31 @@ INLINE void decay_weights(const Update *u, float *to, long count) {
   }
 }
 
+/* Rows of a panel: to (R, PANEL) = from decayed + factors (R, N; stride) @ the update's rows (N, PANEL). The rows that
+ * follow them are asked for meanwhile: the products leave the memory time. */
+INLINE void update_rows(const int R, const Update *u, float *to, const float *factors, long stride) {
+  const float *from = u->from + (to - u->r->run->after), *trained = u->r->run->trained + (to - u->r->run->after);
+  const float *rows = u->rows;
+  long N = u->r->run->segment;
+  vec sum[MAX_ROWS][PANEL_VECTORS];
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+      long at = r * PANEL + v * LANES;
+      vec w = load(from + at);
+      sum[r][v] = w + splat(u->decay) * (load(trained + at) - w);
+      __builtin_prefetch(from + at + R * PANEL);
+      __builtin_prefetch(trained + at + R * PANEL);
+    }
+  for (long t = 0; t < N; t++) {
+    vec row[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) row[v] = load(rows + t * PANEL + v * LANES);
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] += factors[r * stride + t] * row[v];
+  }
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < PANEL_VECTORS; v++) store(to + r * PANEL + v * LANES, sum[r][v]);
+}
+
 /* One panel of weights (K, PANEL) and of biases, moved against the gradient.
  *
  * gradient (N, num_columns; stride) is that of the panel's sums, factors (K, N; stride) what the weights multiply.
@@ -501,12 +526,11 @@ static void update_panel(const Update *u, float *panel, float *bias, long K, con
   memset(u->rows, 0, (size_t)(N * PANEL) * sizeof(float));
   for (long t = 0; t < N; t++)
     for (long c = 0; c < n; c++) u->rows[t * PANEL + c] = u->rate * gradient[t * gradient_stride + c];
-  for (long k = 0; k < K; k += MAX_ROWS) {
-    int R = (int)min_long(MAX_ROWS, K - k);
-    decay_weights(u, panel + k * PANEL, R * PANEL);
-    add_products(FLOAT32, R, 1, panel + k * PANEL, PANEL, PANEL, factors + k * factors_stride, factors_stride, N,
-                 u->rows, 0);
-  }
+  long k = 0;
+  for (; k + MAX_ROWS <= K; k += MAX_ROWS)
+    update_rows(MAX_ROWS, u, panel + k * PANEL, factors + k * factors_stride, factors_stride);
+  for (; k + 4 <= K; k += 4) update_rows(4, u, panel + k * PANEL, factors + k * factors_stride, factors_stride);
+  for (; k < K; k++) update_rows(1, u, panel + k * PANEL, factors + k * factors_stride, factors_stride);
   decay_weights(u, bias, PANEL);
   if (u->r->run->has_bias)
     for (long t = 0; t < N; t++)
