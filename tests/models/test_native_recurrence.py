@@ -411,7 +411,9 @@ int main(void) {
 @pytest.mark.long
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 @pytest.mark.parametrize(
-    "target", [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0")], ids=["baseline", "native", "shared units"]
+    "target",
+    [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0", "-DHALF_FROM=0")],
+    ids=["baseline", "native", "shared units"],
 )
 def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[str, ...], sanitizers: str) -> None:
     source, program = tmp_path / "driver.c", tmp_path / "driver"

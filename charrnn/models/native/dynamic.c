@@ -8,7 +8,8 @@
  * gradients dz_t, the gradient is the sum of dz_t h_t^T over the N steps. It is never stored:
  *   - its squared norm is the sum of (dz_t . dz_s)(h_t . h_s) over all t and s;
  *   - it is added to a few rows of weights at a time, right after these have been moved towards the trained ones.
- * So the update reads and writes the weights once. Forward and backward pass and update all work on one packed copy.
+ * So the update reads and writes the weights once. Forward and backward pass and update all work on one packed copy; of
+ * large layers there is one more in half precision, which the steps read.
  *
  * All threads go through the same stages in the same order and meet after each (team_stage). Whatever a stage computes
  * depends on its number alone, and no result depends on the number of parts.
@@ -62,13 +63,22 @@ typedef struct {
   Linear input;     /* of layer 0 with one-hot input, the bias alone: a symbol's row of weights is added to it */
   float *recurrent; /* (panels, G, panel_floats), as in Job */
   float *bias;      /* (G, padded), as in Job */
+  uint16_t *half;   /* recurrent in half precision, or NULL */
 } DynamicLayer;
 
 typedef struct {
   Job job; /* numbers of a layer */
   long L, H, V, E, columns;
   long symbol_floats; /* of a row of `symbols` */
+  int has_half;       /* whether recurrent weights are also kept in half precision */
 } DynamicShape;
+
+/* From how many recurrent weights in a layer on its steps read them in half precision. Each step of one stream reads
+ * all of them once and does little else with them, so their bytes decide its time where they exceed a core's own cache;
+ * below that, nothing is gained. The weights themselves and their updates stay in float32. */
+#ifndef HALF_FROM /* tests choose another */
+#define HALF_FROM ((1 << 18) + 1)
+#endif
 
 static DynamicShape dynamic_shape(long cell, long L, long H, long V, long E) {
   Window window = {.cell = cell, .T = 1, .B = 1, .H = H, .V = V, .num_threads = 1};
@@ -76,6 +86,7 @@ static DynamicShape dynamic_shape(long cell, long L, long H, long V, long E) {
   shape.job.w = NULL;
   shape.columns = shape.job.G * H;
   shape.symbol_floats = E > 0 ? E : shape.columns;
+  shape.has_half = HAVE_HALF && shape.columns * H >= HALF_FROM;
   return shape;
 }
 
@@ -85,7 +96,8 @@ static long symbols_floats(const DynamicShape *s) { return ceil_div(s->V * s->sy
 static long recurrent_floats(const DynamicShape *s) { return s->job.panels * s->job.G * s->job.panel_floats; }
 
 static long layer_floats(const DynamicShape *s, long input_size) {
-  return linear_floats(s->columns, input_size) + recurrent_floats(s) + s->job.G * s->job.padded;
+  long half = s->has_half ? recurrent_floats(s) / 2 : 0;
+  return linear_floats(s->columns, input_size) + recurrent_floats(s) + s->job.G * s->job.padded + half;
 }
 
 static DynamicLayer layer_at(const DynamicShape *s, float *block, long l) {
@@ -94,12 +106,13 @@ static DynamicLayer layer_at(const DynamicShape *s, float *block, long l) {
   DynamicLayer layer = {.input = linear_at(memory, s->columns, l > 0 ? s->H : s->E)};
   layer.recurrent = layer.input.bias + layer.input.padded;
   layer.bias = layer.recurrent + recurrent_floats(s);
+  if (s->has_half) layer.half = (uint16_t *)(layer.bias + s->job.G * s->job.padded);
   return layer;
 }
 
 static Linear output_at(const DynamicShape *s, float *block) {
   DynamicLayer top = layer_at(s, block, s->L - 1);
-  return linear_at(top.bias + s->job.G * s->job.padded, s->V, s->H);
+  return linear_at(top.input.packed + layer_floats(s, top.input.K), s->V, s->H);
 }
 
 /* The size of a block. */
@@ -122,6 +135,8 @@ void charrnn_dynamic_pack(const Weights *w, float *block) {
     job.packed = layer.recurrent;
     job.bias = layer.bias;
     for (long p = 0; p < job.panels; p++) recurrence_pack(&job, p);
+    for (long i = 0; layer.half && i < recurrent_floats(&s); i += LANES)
+      store_half(layer.half + i, load(layer.recurrent + i));
   }
   Linear output = output_at(&s, block);
   linear_fill(&output, w->weight_out, w->bias_out, 0.0f);
@@ -241,6 +256,7 @@ static void forward_stage_part(void *data, long part) {
   Job job = r->shape.job;
   job.w = &window;
   job.packed = layer.recurrent;
+  job.half = layer.half;
   job.bias = layer.bias;
   job.x_stride = layer.input.padded;
   job.saved_step = job.cell->num_saved * run->H;
@@ -390,6 +406,7 @@ static void backward_stage_part(void *data, long part) {
   Job job = r->shape.job;
   job.w = &window;
   job.packed = layer.recurrent;
+  job.half = layer.half;
   job.reads_forward_weights = 1;
   job.saved_step = job.cell->num_saved * H;
   job.saved = run->saved + walk->layer * run->room * job.saved_step;
@@ -491,9 +508,10 @@ INLINE void decay_weights(const Update *u, float *to, long count) {
   }
 }
 
-/* Rows of a panel: to (R, PANEL) = from decayed + factors (R, N; stride) @ the update's rows (N, PANEL). The rows that
- * follow them are asked for meanwhile: the products leave the memory time. */
-INLINE void update_rows(const int R, const Update *u, float *to, const float *factors, long stride) {
+/* Rows of a panel: to (R, PANEL) = from decayed + factors (R, N; stride) @ the update's rows (N, PANEL), and the same
+ * rounded to half where that is kept. The rows that follow are asked for meanwhile: the products leave the memory time.
+ */
+INLINE void update_rows(const int R, const Update *u, float *to, uint16_t *half, const float *factors, long stride) {
   const float *from = u->from + (to - u->r->run->after), *trained = u->r->run->trained + (to - u->r->run->after);
   const float *rows = u->rows;
   long N = u->r->run->segment;
@@ -513,24 +531,30 @@ INLINE void update_rows(const int R, const Update *u, float *to, const float *fa
       for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] += factors[r * stride + t] * row[v];
   }
   for (int r = 0; r < R; r++)
-    for (int v = 0; v < PANEL_VECTORS; v++) store(to + r * PANEL + v * LANES, sum[r][v]);
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+      store(to + r * PANEL + v * LANES, sum[r][v]);
+      if (half) store_half(half + r * PANEL + v * LANES, sum[r][v]);
+    }
 }
 
 /* One panel of weights (K, PANEL) and of biases, moved against the gradient.
  *
  * gradient (N, num_columns; stride) is that of the panel's sums, factors (K, N; stride) what the weights multiply.
  */
-static void update_panel(const Update *u, float *panel, float *bias, long K, const float *gradient,
+static void update_panel(const Update *u, float *panel, uint16_t *half, float *bias, long K, const float *gradient,
                          long gradient_stride, long num_columns, const float *factors, long factors_stride) {
   long N = u->r->run->segment, n = min_long(num_columns, PANEL);
   memset(u->rows, 0, (size_t)(N * PANEL) * sizeof(float));
   for (long t = 0; t < N; t++)
     for (long c = 0; c < n; c++) u->rows[t * PANEL + c] = u->rate * gradient[t * gradient_stride + c];
   long k = 0;
-  for (; k + MAX_ROWS <= K; k += MAX_ROWS)
-    update_rows(MAX_ROWS, u, panel + k * PANEL, factors + k * factors_stride, factors_stride);
-  for (; k + 4 <= K; k += 4) update_rows(4, u, panel + k * PANEL, factors + k * factors_stride, factors_stride);
-  for (; k < K; k++) update_rows(1, u, panel + k * PANEL, factors + k * factors_stride, factors_stride);
+#define ROWS(R)              \
+  for (; k + R <= K; k += R) \
+    update_rows(R, u, panel + k * PANEL, half ? half + k * PANEL : NULL, factors + k * factors_stride, factors_stride);
+  ROWS(MAX_ROWS)
+  ROWS(4)
+  ROWS(1)
+#undef ROWS
   decay_weights(u, bias, PANEL);
   if (u->r->run->has_bias)
     for (long t = 0; t < N; t++)
@@ -541,8 +565,8 @@ static void update_linear(const Update *u, const Linear *linear, const float *gr
                           const float *factors, long factors_stride, long part) {
   Share panels = share_of(u->r, part, linear->panels);
   for (long p = panels.first; p < panels.last; p++)
-    update_panel(u, linear->packed + p * linear->K * PANEL, linear->bias + p * PANEL, linear->K, gradient + p * PANEL,
-                 stride, linear->columns - p * PANEL, factors, factors_stride);
+    update_panel(u, linear->packed + p * linear->K * PANEL, NULL, linear->bias + p * PANEL, linear->K,
+                 gradient + p * PANEL, stride, linear->columns - p * PANEL, factors, factors_stride);
 }
 
 static void update_recurrent(const Update *u, const DynamicLayer *layer, long l, long part) {
@@ -560,7 +584,8 @@ static void update_recurrent(const Update *u, const DynamicLayer *layer, long l,
         stride = H;
       }
       if (has_own_factors) factors = r->new_factors + l * H * N;
-      update_panel(u, layer->recurrent + (p * job->G + g) * job->panel_floats,
+      long at = (p * job->G + g) * job->panel_floats;
+      update_panel(u, layer->recurrent + at, layer->half ? layer->half + at : NULL,
                    layer->bias + g * job->padded + p * PANEL, H, gradient + p * PANEL, stride, H - p * PANEL, factors,
                    has_own_factors ? N : N + 1);
     }

@@ -74,8 +74,13 @@ static void gate_sums(const Job *job, long panel, long first, long last, int R, 
   for (long g = first; g < last; g++)
     for (int r = 0; r < R; r++)
       memcpy(sums[g - first][r], job->bias + g * job->padded + panel * PANEL, PANEL * sizeof(float));
-  add_products(job->precision, R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, factors.rows, factors.stride,
-               job->K, job->packed + (panel * job->G + first) * job->panel_floats, job->panel_floats);
+  long at = (panel * job->G + first) * job->panel_floats;
+  if (job->half)
+    add_products_half(last - first, sums[0][0], BLOCK_ROWS * PANEL, factors.rows, job->K, job->half + at,
+                      job->panel_floats);
+  else
+    add_products(job->precision, R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, factors.rows, factors.stride,
+                 job->K, job->packed + at, job->panel_floats);
 }
 
 INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, long b, int R, PanelRange range) {
@@ -125,11 +130,15 @@ INLINE int uses_grad_new(const Cell *cell, long gate) { return cell->has_grad_ne
 static void add_gates(const Job *job, long stage, long b, int R, float *sums, const float *rows, long stride,
                       long first, long num_gates, PanelRange range) {
   if (job->reads_forward_weights) {
-    long t = stage / job->cell->num_stages, last = min_long(job->w->H, range.last * PANEL);
-    const float *packed = job->packed + first * job->panel_floats;
+    long t = stage / job->cell->num_stages, k = range.first * PANEL, last = min_long(job->w->H, range.last * PANEL);
+    long at = first * job->panel_floats, panel_words = job->G * job->panel_floats;
     for (int r = 0; r < R; r++)
-      add_transposed(sums + r * job->padded, range.first * PANEL, last, t & 1, rows + r * stride, num_gates, job->w->H,
-                     packed, job->panel_floats, job->G * job->panel_floats);
+      if (job->half)
+        add_transposed_half(sums + r * job->padded, k, last, t & 1, rows + r * stride, num_gates, job->w->H,
+                            job->half + at, job->panel_floats, panel_words);
+      else
+        add_transposed_float32(sums + r * job->padded, k, last, t & 1, rows + r * stride, num_gates, job->w->H,
+                               job->packed + at, job->panel_floats, panel_words);
     return;
   }
   Factors factors = stage_factors(job, stage, b, rows, stride, first);
