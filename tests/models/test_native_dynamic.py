@@ -45,12 +45,16 @@ def text_for(settings, length, *, seed=0):
 def by_autograd(settings, weights, ids, dynamic, *, reads_half=False):
     """Nats (T, 1) of the method as it is written down, in float64, and the norm of each segment's gradient.
 
-    With ``reads_half`` the recurrent weights are rounded to half precision wherever they are multiplied.
+    With ``reads_half`` the recurrent weights are rounded to half precision wherever they are multiplied, and so are the
+    trained ones that they decay to.
     """
     network = CharRNN(settings, UNROLLED).double()
     network.set_weights({name: torch.from_numpy(weight) for name, weight in weights.items()})
     learned = list(network.weights().values())
     trained = [weight.detach().clone() for weight in learned]
+    if reads_half:
+        names = network.weights()
+        trained = [w.half().double() if n.endswith("weight_hh") else w for n, w in zip(names, trained, strict=True)]
     state, found, norms = network.zero_state(1), [], []
     for begin in range(0, len(ids) - 1, dynamic.segment):
         end = min(begin + dynamic.segment, len(ids) - 1)

@@ -343,7 +343,7 @@ static int dynamic(int cell, long segment, long H, long V, int num_threads, int 
   Weights w = {cell, L, H, V, E, symbols, inputs, squares, biases, biases, out, bias_out};
   long num_floats = charrnn_dynamic_floats(&w);
   float *trained = filled(num_floats, 0), *after = filled(num_floats, 0);
-  charrnn_dynamic_pack(&w, trained);
+  int bad = charrnn_dynamic_pack(&w, trained);
   int64_t *ids = numbered(length, V), *drawn = malloc((size_t)length * sizeof(int64_t));
   double *nats = malloc((size_t)length * sizeof(double)), *uniforms = malloc((size_t)length * sizeof(double));
   uint8_t *follows = calloc((size_t)V, 1), *allowed = malloc((size_t)V), mark = 0;
@@ -359,7 +359,6 @@ static int dynamic(int cell, long segment, long H, long V, int num_threads, int 
   run.cells = facts.has_cell ? filled(L * (room + 1) * H, 0) : NULL;
   run.saved = filled(L * room * facts.num_saved * H + 1, 0);
   float *logits = run.logits = filled(length * V, 0);
-  int bad = 0;
   for (long at = 0, n = 1; at < length; at += n, n = n % 5 + 1) {
     n = n < length - at ? n : length - at;
     run.T = n;
@@ -412,7 +411,7 @@ int main(void) {
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 @pytest.mark.parametrize(
     "target",
-    [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0", "-DHALF_FROM=0")],
+    [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0", "-DSPLIT_FROM=0")],
     ids=["baseline", "native", "shared units"],
 )
 def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[str, ...], sanitizers: str) -> None:

@@ -8,8 +8,11 @@
  * gradients dz_t, the gradient is the sum of dz_t h_t^T over the N steps. It is never stored:
  *   - its squared norm is the sum of (dz_t . dz_s)(h_t . h_s) over all t and s;
  *   - it is added to a few rows of weights at a time, right after these have been moved towards the trained ones.
- * So the update reads and writes the weights once. Forward and backward pass and update all work on one packed copy; of
- * large layers there is one more in half precision, which the steps read.
+ * So the update reads and writes the weights once. Forward and backward pass and update all work on one packed copy.
+ *
+ * Each step reads all recurrent weights once and does little else with them, so that where they exceed a core's own
+ * cache, their bytes decide its time. Large layers keep each of these weights as two halves (see vector.h). Updates
+ * have both; the steps, and the way back to the trained weights, read the first alone: the weight rounded to 11 bits.
  *
  * All threads go through the same stages in the same order and meet after each (team_stage). Whatever a stage computes
  * depends on its number alone, and no result depends on the number of parts.
@@ -60,24 +63,21 @@ typedef struct {
 /* ---- a block of weights ---- */
 
 typedef struct {
-  Linear input;     /* of layer 0 with one-hot input, the bias alone: a symbol's row of weights is added to it */
-  float *recurrent; /* (panels, G, panel_floats), as in Job */
-  float *bias;      /* (G, padded), as in Job */
-  uint16_t *half;   /* recurrent in half precision, or NULL */
+  Linear input;    /* of layer 0 with one-hot input, the bias alone: a symbol's row of weights is added to it */
+  void *recurrent; /* (panels, G, panel_floats), as in Job; or as halves, (2, panels, G, panel_floats) */
+  float *bias;     /* (G, padded), as in Job */
 } DynamicLayer;
 
 typedef struct {
   Job job; /* numbers of a layer */
   long L, H, V, E, columns;
   long symbol_floats; /* of a row of `symbols` */
-  int has_half;       /* whether recurrent weights are also kept in half precision */
+  int is_split;       /* whether recurrent weights are kept as halves */
 } DynamicShape;
 
-/* From how many recurrent weights in a layer on its steps read them in half precision. Each step of one stream reads
- * all of them once and does little else with them, so their bytes decide its time where they exceed a core's own cache;
- * below that, nothing is gained. The weights themselves and their updates stay in float32. */
-#ifndef HALF_FROM /* tests choose another */
-#define HALF_FROM ((1 << 18) + 1)
+/* From how many recurrent weights of a layer on they are kept as halves: 1 MiB of floats fits a core's own cache. */
+#ifndef SPLIT_FROM /* tests choose another */
+#define SPLIT_FROM ((1 << 18) + 1)
 #endif
 
 static DynamicShape dynamic_shape(long cell, long L, long H, long V, long E) {
@@ -86,7 +86,7 @@ static DynamicShape dynamic_shape(long cell, long L, long H, long V, long E) {
   shape.job.w = NULL;
   shape.columns = shape.job.G * H;
   shape.symbol_floats = E > 0 ? E : shape.columns;
-  shape.has_half = HAVE_HALF && shape.columns * H >= HALF_FROM;
+  shape.is_split = HAVE_HALF && shape.columns * H >= SPLIT_FROM;
   return shape;
 }
 
@@ -96,17 +96,16 @@ static long symbols_floats(const DynamicShape *s) { return ceil_div(s->V * s->sy
 static long recurrent_floats(const DynamicShape *s) { return s->job.panels * s->job.G * s->job.panel_floats; }
 
 static long layer_floats(const DynamicShape *s, long input_size) {
-  long half = s->has_half ? recurrent_floats(s) / 2 : 0;
-  return linear_floats(s->columns, input_size) + recurrent_floats(s) + s->job.G * s->job.padded + half;
+  return linear_floats(s->columns, input_size) + recurrent_floats(s) + s->job.G * s->job.padded;
 }
 
 static DynamicLayer layer_at(const DynamicShape *s, float *block, long l) {
   float *memory = block + symbols_floats(s);
   if (l > 0) memory += layer_floats(s, s->E) + (l - 1) * layer_floats(s, s->H);
   DynamicLayer layer = {.input = linear_at(memory, s->columns, l > 0 ? s->H : s->E)};
-  layer.recurrent = layer.input.bias + layer.input.padded;
-  layer.bias = layer.recurrent + recurrent_floats(s);
-  if (s->has_half) layer.half = (uint16_t *)(layer.bias + s->job.G * s->job.padded);
+  float *recurrent = layer.input.bias + layer.input.padded;
+  layer.recurrent = recurrent;
+  layer.bias = recurrent + recurrent_floats(s);
   return layer;
 }
 
@@ -121,9 +120,13 @@ int64_t charrnn_dynamic_floats(const Weights *w) {
   return symbols_floats(&s) + layer_floats(&s, s.E) + (s.L - 1) * layer_floats(&s, s.H) + linear_floats(s.V, s.H);
 }
 
-/* Fills a block. Of `Weights`, `symbols` is (V, E), or with E 0 the transpose (V, G*H) of the first weight_ih. */
-void charrnn_dynamic_pack(const Weights *w, float *block) {
+/* Fills a block; OK or NO_MEMORY. Of `Weights`, `symbols` is (V, E), or with E 0 the transpose (V, G*H) of the first
+ * weight_ih. */
+int charrnn_dynamic_pack(const Weights *w, float *block) {
   DynamicShape s = dynamic_shape(w->cell, w->L, w->H, w->V, w->E);
+  long num_recurrent = recurrent_floats(&s);
+  float *packed = new_floats(num_recurrent);
+  if (!packed) return NO_MEMORY;
   memset(block, 0, (size_t)symbols_floats(&s) * sizeof(float));
   memcpy(block, w->symbols, (size_t)(s.V * s.symbol_floats) * sizeof(float));
   for (long l = 0; l < s.L; l++) {
@@ -132,14 +135,19 @@ void charrnn_dynamic_pack(const Weights *w, float *block) {
     Window window = {.H = s.H, .weight_hh = w->weight_hh[l], .bias_hh = w->bias_hh[l]};
     Job job = s.job;
     job.w = &window;
-    job.packed = layer.recurrent;
+    job.packed = packed;
     job.bias = layer.bias;
     for (long p = 0; p < job.panels; p++) recurrence_pack(&job, p);
-    for (long i = 0; layer.half && i < recurrent_floats(&s); i += LANES)
-      store_half(layer.half + i, load(layer.recurrent + i));
+    if (s.is_split)
+      for (long i = 0; i < num_recurrent; i += LANES)
+        store_split((uint16_t *)layer.recurrent + i, num_recurrent, load(packed + i));
+    else
+      memcpy(layer.recurrent, packed, (size_t)num_recurrent * sizeof(float));
   }
+  free(packed);
   Linear output = output_at(&s, block);
   linear_fill(&output, w->weight_out, w->bias_out, 0.0f);
+  return OK;
 }
 
 /* ---- a call ---- */
@@ -245,6 +253,13 @@ static void input_part(void *data, long part) {
   }
 }
 
+static void read_recurrent(Job *job, const DynamicShape *s, const DynamicLayer *layer) {
+  if (s->is_split)
+    job->half = layer->recurrent;
+  else
+    job->packed = layer->recurrent;
+}
+
 static void forward_stage_part(void *data, long part) {
   const Walk *walk = data;
   const Reading *r = walk->r;
@@ -255,8 +270,7 @@ static void forward_stage_part(void *data, long part) {
   window.cells = cells_row(run, walk->layer, walk->first);
   Job job = r->shape.job;
   job.w = &window;
-  job.packed = layer.recurrent;
-  job.half = layer.half;
+  read_recurrent(&job, &r->shape, &layer);
   job.bias = layer.bias;
   job.x_stride = layer.input.padded;
   job.saved_step = job.cell->num_saved * run->H;
@@ -405,8 +419,7 @@ static void backward_stage_part(void *data, long part) {
   if (r->grad_new) window.grad_new = r->grad_new + walk->layer * N * H;
   Job job = r->shape.job;
   job.w = &window;
-  job.packed = layer.recurrent;
-  job.half = layer.half;
+  read_recurrent(&job, &r->shape, &layer);
   job.reads_forward_weights = 1;
   job.saved_step = job.cell->num_saved * H;
   job.saved = run->saved + walk->layer * run->room * job.saved_step;
@@ -508,21 +521,37 @@ INLINE void decay_weights(const Update *u, float *to, long count) {
   }
 }
 
-/* Rows of a panel: to (R, PANEL) = from decayed + factors (R, N; stride) @ the update's rows (N, PANEL), and the same
- * rounded to half where that is kept. The rows that follow are asked for meanwhile: the products leave the memory time.
- */
-INLINE void update_rows(const int R, const Update *u, float *to, uint16_t *half, const float *factors, long stride) {
-  const float *from = u->from + (to - u->r->run->after), *trained = u->r->run->trained + (to - u->r->run->after);
+/* Where what goes to a place in the block after comes from: the block before, or the trained one. */
+INLINE const void *place_in(const float *block, const Update *u, const void *to) {
+  return (const char *)block + ((const char *)to - (const char *)u->r->run->after);
+}
+
+/* Rows from `at` on of a panel: to (R, PANEL) = from decayed + factors (R, N; stride) @ the update's rows (N, PANEL).
+ * The rows that follow are asked for meanwhile: the products leave the memory time. */
+INLINE void update_rows(const int R, const int is_split, const Update *u, void *to, long at, const float *factors,
+                        long stride) {
+  const void *from = place_in(u->from, u, to), *trained = place_in(u->r->run->trained, u, to);
   const float *rows = u->rows;
-  long N = u->r->run->segment;
+  long N = u->r->run->segment, plane = recurrent_floats(&u->r->shape);
   vec sum[MAX_ROWS][PANEL_VECTORS];
   for (int r = 0; r < R; r++)
     for (int v = 0; v < PANEL_VECTORS; v++) {
-      long at = r * PANEL + v * LANES;
-      vec w = load(from + at);
-      sum[r][v] = w + splat(u->decay) * (load(trained + at) - w);
-      __builtin_prefetch(from + at + R * PANEL);
-      __builtin_prefetch(trained + at + R * PANEL);
+      long i = at + r * PANEL + v * LANES, next = i + R * PANEL;
+      vec w, origin;
+      if (is_split) {
+        const uint16_t *high = (const uint16_t *)from, *goal = (const uint16_t *)trained;
+        w = load_split(high + i, plane);
+        origin = load_half(goal + i);
+        __builtin_prefetch(high + next);
+        __builtin_prefetch(high + plane + next);
+        __builtin_prefetch(goal + next);
+      } else {
+        w = load((const float *)from + i);
+        origin = load((const float *)trained + i);
+        __builtin_prefetch((const float *)from + next);
+        __builtin_prefetch((const float *)trained + next);
+      }
+      sum[r][v] = w + splat(u->decay) * (origin - w);
     }
   for (long t = 0; t < N; t++) {
     vec row[PANEL_VECTORS];
@@ -532,8 +561,11 @@ INLINE void update_rows(const int R, const Update *u, float *to, uint16_t *half,
   }
   for (int r = 0; r < R; r++)
     for (int v = 0; v < PANEL_VECTORS; v++) {
-      store(to + r * PANEL + v * LANES, sum[r][v]);
-      if (half) store_half(half + r * PANEL + v * LANES, sum[r][v]);
+      long i = at + r * PANEL + v * LANES;
+      if (is_split)
+        store_split((uint16_t *)to + i, plane, sum[r][v]);
+      else
+        store((float *)to + i, sum[r][v]);
     }
 }
 
@@ -541,19 +573,24 @@ INLINE void update_rows(const int R, const Update *u, float *to, uint16_t *half,
  *
  * gradient (N, num_columns; stride) is that of the panel's sums, factors (K, N; stride) what the weights multiply.
  */
-static void update_panel(const Update *u, float *panel, uint16_t *half, float *bias, long K, const float *gradient,
+static void update_panel(const Update *u, int is_split, void *panel, float *bias, long K, const float *gradient,
                          long gradient_stride, long num_columns, const float *factors, long factors_stride) {
   long N = u->r->run->segment, n = min_long(num_columns, PANEL);
   memset(u->rows, 0, (size_t)(N * PANEL) * sizeof(float));
   for (long t = 0; t < N; t++)
     for (long c = 0; c < n; c++) u->rows[t * PANEL + c] = u->rate * gradient[t * gradient_stride + c];
   long k = 0;
-#define ROWS(R)              \
-  for (; k + R <= K; k += R) \
-    update_rows(R, u, panel + k * PANEL, half ? half + k * PANEL : NULL, factors + k * factors_stride, factors_stride);
-  ROWS(MAX_ROWS)
-  ROWS(4)
-  ROWS(1)
+#define ROWS(R, IS_SPLIT) \
+  for (; k + R <= K; k += R) update_rows(R, IS_SPLIT, u, panel, k *PANEL, factors + k * factors_stride, factors_stride);
+  if (is_split) {
+    ROWS(MAX_ROWS, 1)
+    ROWS(4, 1)
+    ROWS(1, 1)
+  } else {
+    ROWS(MAX_ROWS, 0)
+    ROWS(4, 0)
+    ROWS(1, 0)
+  }
 #undef ROWS
   decay_weights(u, bias, PANEL);
   if (u->r->run->has_bias)
@@ -565,7 +602,7 @@ static void update_linear(const Update *u, const Linear *linear, const float *gr
                           const float *factors, long factors_stride, long part) {
   Share panels = share_of(u->r, part, linear->panels);
   for (long p = panels.first; p < panels.last; p++)
-    update_panel(u, linear->packed + p * linear->K * PANEL, NULL, linear->bias + p * PANEL, linear->K,
+    update_panel(u, 0, linear->packed + p * linear->K * PANEL, linear->bias + p * PANEL, linear->K,
                  gradient + p * PANEL, stride, linear->columns - p * PANEL, factors, factors_stride);
 }
 
@@ -585,9 +622,9 @@ static void update_recurrent(const Update *u, const DynamicLayer *layer, long l,
       }
       if (has_own_factors) factors = r->new_factors + l * H * N;
       long at = (p * job->G + g) * job->panel_floats;
-      update_panel(u, layer->recurrent + at, layer->half ? layer->half + at : NULL,
-                   layer->bias + g * job->padded + p * PANEL, H, gradient + p * PANEL, stride, H - p * PANEL, factors,
-                   has_own_factors ? N : N + 1);
+      void *panel = r->shape.is_split ? (void *)((uint16_t *)layer->recurrent + at) : (float *)layer->recurrent + at;
+      update_panel(u, r->shape.is_split, panel, layer->bias + g * job->padded + p * PANEL, H, gradient + p * PANEL,
+                   stride, H - p * PANEL, factors, has_own_factors ? N : N + 1);
     }
 }
 

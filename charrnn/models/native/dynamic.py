@@ -100,7 +100,8 @@ class NativeDynamicNetwork(Predictor):
         given = weights_in_c(settings, w, symbols, embeds=embedding is not None)
         self._calls.charrnn_dynamic_floats.restype = ctypes.c_int64
         self._trained = np.empty(self._calls.charrnn_dynamic_floats(ctypes.byref(given)), np.float32)
-        self._calls.charrnn_dynamic_pack(ctypes.byref(given), ctypes.c_void_p(self._trained.ctypes.data))
+        packed = self._calls.charrnn_dynamic_pack(ctypes.byref(given), ctypes.c_void_p(self._trained.ctypes.data))
+        check_status(packed, num_symbols=settings.vocab_size)
         self._facts = cell_facts(given.cell)
         self._numbers: dict[str, Any] = {name: getattr(given, name) for name in ("cell", "L", "H", "V", "E")}
         self._numbers |= {"has_bias": settings.bias, "num_threads": max(1, num_threads)}

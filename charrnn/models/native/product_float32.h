@@ -96,22 +96,27 @@ static inline void add_products_half(long num_panels, float *sums, long sums_pan
 INLINE void multiply_transposed(const long num_k, const int is_half, float *restrict sums, long k,
                                 const float *restrict rows, long num_rows, long length, const void *restrict packed,
                                 long row_words, long panel_words) {
-  vec sum[LANES] = {0};
-  for (long u = 0; u < length; u += PANEL) {
-    long at = u / PANEL * panel_words + k * PANEL;
+  vec sum[LANES];
+  for (long j = 0; j < num_k; j++) sum[j] = splat(0.0f);
+  for (long u = 0; u < length; u += PANEL)
     for (long g = 0; g < num_rows; g++) {
       const float *row = rows + g * length + u;
-      vec low = load_first(row, length - u), high = {0};
-      if (length - u > LANES) high = load_first(row + LANES, length - u - LANES);
-      for (long j = 0; j < num_k; j++) {
-        sum[j] += load_packed(is_half, packed, at + j * PANEL) * low;
-        sum[j] += load_packed(is_half, packed, at + j * PANEL + LANES) * high;
-      }
-      at += row_words;
+      long at = u / PANEL * panel_words + g * row_words + k * PANEL;
+      vec factors[PANEL_VECTORS];
+      if (u + PANEL <= length)
+        for (int v = 0; v < PANEL_VECTORS; v++) factors[v] = load(row + v * LANES);
+      else
+        for (int v = 0; v < PANEL_VECTORS; v++)
+          factors[v] = length - u > v * LANES ? load_first(row + v * LANES, length - u - v * LANES) : splat(0.0f);
+      UNROLLED
+      for (long j = 0; j < num_k; j++)
+        for (int v = 0; v < PANEL_VECTORS; v++)
+          sum[j] += load_packed(is_half, packed, at + j * PANEL + v * LANES) * factors[v];
     }
-  }
+  float lanes[LANES][LANES];
+  for (long j = 0; j < num_k; j++) store(lanes[j], sum[j]);
   for (long j = 0; j < num_k; j++)
-    for (int lane = 0; lane < LANES; lane++) sums[j] += sum[j][lane];
+    for (int lane = 0; lane < LANES; lane++) sums[j] += lanes[j][lane];
 }
 
 /* sums[k] += sum over g, p and c of rows[g][p * PANEL + c] * panel(p, g)[k][c], for first <= k < last: a product with

@@ -35,6 +35,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Before a loop of at most 16 rounds whose sums are to stay in registers: compilers leave larger bodies rolled. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 typedef int32_t mask __attribute__((vector_size(4 * LANES)));
@@ -63,7 +70,7 @@ INLINE vec load_half(const uint16_t *from) {
   return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)from));
 #elif HAVE_HALF && LANES == 8
   return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const void *)from));
-#elif defined(__aarch64__)
+#elif HAVE_HALF
   return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
 #else
   (void)from;
@@ -77,12 +84,29 @@ INLINE void store_half(uint16_t *to, vec value) {
   _mm256_storeu_si256((void *)to, _mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #elif HAVE_HALF && LANES == 8
   _mm_storeu_si128((void *)to, _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
-#elif defined(__aarch64__)
+#elif HAVE_HALF
   vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)value)));
 #else
   (void)to, (void)value;
   __builtin_unreachable();
 #endif
+}
+
+INLINE vec round_half(vec value) {
+  uint16_t half[LANES];
+  store_half(half, value);
+  return load_half(half);
+}
+
+/* A float as two halves `plane` apart: rounded, and 2^11 times what that leaves. Together they have its 24 bits, for
+ * values from 2^-14 to 65504. */
+INLINE vec load_split(const uint16_t *from, long plane) {
+  return load_half(from) + load_half(from + plane) * splat(0x1p-11f);
+}
+
+INLINE void store_split(uint16_t *to, long plane, vec value) {
+  store_half(to, value);
+  store_half(to + plane, (value - round_half(value)) * splat(0x1p11f));
 }
 
 /* The first n lanes, 0 in the others: rows need not be whole vectors. */
