@@ -35,9 +35,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Before a loop of at most 16 rounds whose sums are to stay in registers: compilers leave larger bodies rolled. */
+/* Before a loop of at most 16 rounds whose sums are to stay in registers: gcc leaves larger bodies rolled. */
 #if defined(__clang__)
-#define UNROLLED _Pragma("unroll")
+#define UNROLLED
 #else
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
