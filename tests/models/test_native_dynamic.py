@@ -147,7 +147,15 @@ def test_of_many_recurrent_weights_those_multiplied_are_rounded_to_half(settings
     assert abs((nats - exact).mean()) < 1e-5
 
 
-@pytest.mark.parametrize("settings", LARGER, ids=lambda each: f"{name_of(each)}-{each.hidden_size}")
+# Of enough recurrent weights for three threads to share them, and too few to be halved.
+SHARED = [
+    shape_of(cell=cell, hidden_size=round((2**17.7 / TABLE[cell].num_gates) ** 0.5), num_layers=2, input=kind)
+    for cell in WITH_KERNEL
+    for kind in ("one-hot", "embedding")
+]
+
+
+@pytest.mark.parametrize("settings", LARGER + SHARED, ids=lambda each: f"{name_of(each)}-{each.hidden_size}")
 def test_neither_threads_nor_grouping_change_a_bit(settings):
     weights, ids = weights_for(settings), text_for(settings, 50)
     dynamic = DynamicSettings(segment=7, learning_rate=0.4, decay=0.1)
@@ -200,9 +208,9 @@ def test_the_weights_are_copied_only_where_a_segment_is_learned_from():
 
 
 def test_several_threads_may_read_with_one_network_at_once():
-    settings = shape_of(cell="gru", hidden_size=40)
+    settings = shape_of(cell="gru", hidden_size=240)
     network = NativeDynamicNetwork(settings, weights_for(settings), num_threads=2)
-    texts = [text_for(settings, 300, seed=seed) for seed in range(6)]
+    texts = [text_for(settings, 100, seed=seed) for seed in range(6)]
     alone = [score(network, ids)[0] for ids in texts]
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda ids: score(network, ids)[0], texts))
@@ -235,7 +243,7 @@ def test_bad_symbols_shapes_and_widths_are_refused():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_a_gradient_that_is_not_finite_is_never_applied(bad, num_threads):
-    settings = shape_of(cell="gru", hidden_size=40)
+    settings = shape_of(cell="gru", hidden_size=240)
     weights = weights_for(settings)
     weights["output.bias"][3] = bad
     network = NativeDynamicNetwork(settings, weights, DynamicSettings(segment=4), num_threads=num_threads)

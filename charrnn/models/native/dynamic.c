@@ -80,6 +80,11 @@ typedef struct {
 #define SPLIT_FROM ((1 << 18) + 1)
 #endif
 
+/* Least recurrent weights of a part: fewer are read in less time than threads take to meet. */
+#ifndef PART_WEIGHTS /* likewise */
+#define PART_WEIGHTS (1 << 16)
+#endif
+
 static DynamicShape dynamic_shape(long cell, long L, long H, long V, long E) {
   Window window = {.cell = cell, .T = 1, .B = 1, .H = H, .V = V, .num_threads = 1};
   DynamicShape shape = {.job = recurrence_job(&window), .L = L, .H = H, .V = V, .E = E};
@@ -776,8 +781,9 @@ int charrnn_dynamic_run(DynamicRun *run) {
     if (run->targets[i] < 0 || run->targets[i] >= run->V) return BAD_ID;
   if (run->T == 0) return OK;
   Reading r = {.run = run, .shape = dynamic_shape(run->cell, run->L, run->H, run->V, run->E)};
-  long num_parts = min_long(run->num_threads, r.shape.job.panels);
-  r.meeting.num_parts = num_parts < 1 ? 1 : num_parts;
+  long num_parts = min_long(run->num_threads, min_long(r.shape.job.panels, r.shape.columns * run->H / PART_WEIGHTS));
+  /* A few steps alone end before a second thread is awake. */
+  r.meeting.num_parts = num_parts < 1 || (!learns && run->T < 4) ? 1 : num_parts;
   if (allocate_reading(&r, learns))
     team_run(run_dynamic_part, &r, r.meeting.num_parts, r.meeting.num_parts);
   else
