@@ -111,7 +111,7 @@ class ScoringSettings(Settings):
     dynamic: bool = setting(
         False,
         help="Also report the score of a model that goes on learning from each text while it is scored (dynamic "
-        "evaluation); slow.",
+        "evaluation); takes two to three times as long as the score itself.",
         panel=_APART,
     )
     with_: tuple[str, ...] = setting(

@@ -1,6 +1,6 @@
 """What everything that predicts promises, held by all that predict: in C, numpy and torch, and one that learns.
 
-A predictor under dynamic evaluation reads one stream; the others read two.
+Predictors under dynamic evaluation read one stream; the others read two.
 """
 
 import math
@@ -13,15 +13,16 @@ from small_network import V, random_weights, shape_of
 
 from charrnn.errors import NonFiniteError
 from charrnn.models.cells import State
-from charrnn.models.dynamic import DynamicNetwork, DynamicSettings, DynamicState
+from charrnn.models.dynamic import DynamicNetwork, DynamicState
 from charrnn.models.layer import Backend
 from charrnn.models.native.build import library, unavailable_reason
+from charrnn.models.native.dynamic import NativeDynamicNetwork, NativeDynamicState
 from charrnn.models.native.network import NativeNetwork
 from charrnn.models.network import CharRNN, TorchNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.predictor import nats_of
 from charrnn.models.sampling import choose, probabilities
-from charrnn.models.settings import SamplingSettings
+from charrnn.models.settings import DynamicSettings, SamplingSettings
 from charrnn.text.utf8 import ALLOWED, START, TRANSITIONS
 
 T = 11
@@ -35,8 +36,15 @@ def torch_network(settings, weights):
     return TorchNetwork(network)
 
 
+LEARNS = DynamicSettings(segment=4, learning_rate=0.2, decay=0.05)
+
+
 def learning_network(settings, weights):
-    return DynamicNetwork(settings, weights, DynamicSettings(segment=4, learning_rate=0.2, decay=0.05))
+    return DynamicNetwork(settings, weights, LEARNS)
+
+
+def native_learning_network(settings, weights):
+    return NativeDynamicNetwork(settings, weights, LEARNS)
 
 
 def double_network(settings, weights):
@@ -49,21 +57,23 @@ KINDS = {
     "double": double_network,
     "torch": torch_network,
     "dynamic": learning_network,
+    "native dynamic": native_learning_network,
 }
+OF_ONE_STREAM = ["dynamic", "native dynamic"]
 
 
 def make(kind, cell="lstm", *, scale=0.7, **shape):
     settings = shape_of(cell=cell, num_layers=2, **shape)
-    if kind == "native" and library() is None:
+    if kind.startswith("native") and library() is None:
         pytest.skip(f"no native kernels here: {unavailable_reason()}")
-    if kind == "native" and cell not in WITH_KERNEL:
+    if kind.startswith("native") and cell not in WITH_KERNEL:
         pytest.skip("no kernel is written for this cell")
     return KINDS[kind](settings, random_weights(settings, scale=scale))
 
 
 def width_of(kind):
     """B: streams that a predictor of that kind reads at once in these tests."""
-    return 1 if kind == "dynamic" else 2
+    return 1 if kind in OF_ONE_STREAM else 2
 
 
 def text_for(kind, length=T, *, seed=1):
@@ -75,12 +85,16 @@ def copied(state):
     if isinstance(state, DynamicState):
         weights = tuple(weight.clone() for weight in state.weights)
         return DynamicState(weights, copied(state.network), state.segment.copy())
+    if isinstance(state, NativeDynamicState):
+        return NativeDynamicState(state.weights.copy(), copied(state.network), state.saved.copy(), state.segment.copy())
     return state.map(lambda part: part.clone() if isinstance(part, torch.Tensor) else part.copy())
 
 
 def parts_of(state):
     if isinstance(state, DynamicState):
         return [*state.weights, *parts_of(state.network), state.segment]
+    if isinstance(state, NativeDynamicState):
+        return [state.weights, *parts_of(state.network), state.saved, state.segment]
     return list(state)
 
 
@@ -177,7 +191,7 @@ def test_a_new_state_is_that_of_the_start_whatever_was_read_before(kind):
     np.testing.assert_array_equal(again, first)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dynamic"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OF_ONE_STREAM])
 @of_every_cell
 @pytest.mark.parametrize("chosen", [[1], [1, 0], [0, 0, 1], np.zeros(3, np.intp)], ids=str)
 def test_streams_taken_out_of_a_state_go_on_as_they_would_have(kind, cell, chosen):
@@ -205,7 +219,7 @@ def test_a_streams_steps_do_not_depend_on_its_neighbours_to_the_last_bit(kind, c
             np.testing.assert_array_equal(alone[0], logits[b])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dynamic"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OF_ONE_STREAM])
 @of_every_cell
 def test_a_streams_score_does_not_depend_on_its_neighbours(kind, cell):
     predictor = make(kind, cell)
@@ -288,7 +302,7 @@ def test_of_bytes_only_those_that_go_on_with_utf_8_are_drawn(kind, temperature):
 @pytest.mark.parametrize("temperature", [0, 1.0])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_predictor_whose_logits_are_not_finite_draws_nothing(kind, bad, temperature):
-    if kind == "native" and library() is None:
+    if kind.startswith("native") and library() is None:
         pytest.skip(f"no native kernels here: {unavailable_reason()}")
     settings = shape_of(cell="gru")
     weights = random_weights(settings)
