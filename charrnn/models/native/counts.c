@@ -26,6 +26,7 @@ enum {
   LANES = 8,        /* of a sum of inputs */
   LINE_SLOTS = 16,  /* a line is 128 bytes */
   GROUP_DEPTH = 3,  /* decisions whose slots share a line */
+  MAX_DEPTH = 128,  /* decisions of a symbol, as tree.py has it */
   RECENT = 1024,    /* symbols of a stream that are kept */
   LEVELS = 16,      /* of how often a slot was seen */
   BINS = 25,        /* of a probability's log odds */
@@ -53,8 +54,9 @@ typedef struct {
 } Line;
 
 typedef struct {
-  Line *line; /* NULL: there is none */
-  int at;
+  Line *line; /* where it lies, or would */
+  int at;     /* -1: there is none */
+  uint16_t check;
 } Slot;
 
 /* What is learned beside the slots. Mirrors `_Weights` in counts.py. */
@@ -67,7 +69,7 @@ typedef struct {
   float *by_match;                /* (LENGTHS * 3, I) by the first match */
   float *by_order;                /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
   float *final;                   /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
-  float *first, *second;          /* (2^FIRST_BITS, BINS), (2^SECOND_BITS, BINS) corrections by the last symbols */
+  float *first, *second;          /* (2^FIRST_BITS, ODDS), (2^SECOND_BITS, ODDS) corrections by the last symbols */
   float *decisions;               /* (1,) decisions learned from, up to 2^24 */
 } CountWeights;
 
@@ -260,25 +262,30 @@ static inline uint16_t check_of(const Node *node, int k) {
 
 typedef uint16_t Checks __attribute__((vector_size(2 * LINE_SLOTS)));
 
-/* The slot of a decision in context k; where it is learned from, the one seen least gives way to it. */
-static Slot find(const Node *node, int k, int learns) {
-  Line *line = node->lines[k];
-  uint16_t check = check_of(node, k);
+/* The slot of a decision in context k, if there is one. */
+static Slot find(const Node *node, int k) {
+  Slot slot = {node->lines[k], -1, check_of(node, k)};
   Checks held;
   uint64_t same[LINE_SLOTS / 4];
-  memcpy(&held, line->check, sizeof held);
-  held = (Checks)(held == check);
+  memcpy(&held, slot.line->check, sizeof held);
+  held = (Checks)(held == slot.check);
   memcpy(same, &held, sizeof same);
-  for (int i = 0; i < LINE_SLOTS / 4; i++)
-    if (same[i]) return (Slot){line, 4 * i + (__builtin_ctzll(same[i]) >> 4)};
-  if (!learns) return (Slot){NULL, 0};
+  for (int i = 0; i < LINE_SLOTS / 4 && slot.at < 0; i++)
+    if (same[i]) slot.at = 4 * i + (__builtin_ctzll(same[i]) >> 4);
+  return slot;
+}
+
+/* Makes sure that there is a slot to learn with: where there is none, the one of its line seen least gives way. */
+static void claim(Slot *slot) {
+  Line *line = slot->line;
+  if (slot->at >= 0 && line->check[slot->at] == slot->check) return;
   int least = 0;
   for (int i = 1; i < LINE_SLOTS; i++)
     if (line->seen[i] < line->seen[least]) least = i;
-  line->check[least] = check;
+  line->check[least] = slot->check;
   line->ever[least] = line->lately[least] = 32768;
   line->seen[least] = 0;
-  return (Slot){line, least};
+  slot->at = least;
 }
 
 static void learn_slot(const Counts *counts, Slot slot, int bit) {
@@ -296,10 +303,10 @@ static inline float between(const float *row, int bin, float part) {
 
 static inline float log_odds(const Counts *counts, float p) { return counts->stretch[(int)(p * 4096.0f)]; }
 
-static inline float clamp(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+static inline float bounded(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
 
 static float probability_of(const Counts *counts, float z) {
-  float q = (clamp(z, 13.9f) + 14.0f) * (4096.0f / 28.0f);
+  float q = (bounded(z, 13.9f) + 14.0f) * (4096.0f / 28.0f);
   int i = (int)q;
   return counts->squash[i] + (counts->squash[i + 1] - counts->squash[i]) * (q - (float)i);
 }
@@ -316,13 +323,12 @@ static uint32_t row_of(int64_t context, int64_t node, int bits) {
 }
 
 /* p(bit 1), the symbol lying right of the cut. */
-static float decide(const Counts *counts, const Position *position, const Node *node, int learns, Decision *d) {
+static float decide(const Counts *counts, const Position *position, const Node *node, Decision *d) {
   const CountWeights *w = &counts->weights;
   int longest = 0;
   for (int k = 0; k < K; k++) {
-    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
-    Slot slot = find(node, k, learns && !(follows && d->level[k - 1] < 0));
-    int seen = slot.line ? slot.line->seen[slot.at] : 0;
+    Slot slot = find(node, k);
+    int seen = slot.at < 0 ? 0 : slot.line->seen[slot.at];
     d->slots[k] = slot;
     d->level[k] = -1;
     d->inputs[2 * k] = d->inputs[2 * k + 1] = 0;
@@ -356,11 +362,11 @@ static float decide(const Counts *counts, const Position *position, const Node *
   d->final = w->final + node->node * 4;
   float z = 0;
   for (int s = 0; s < 3; s++) {
-    d->z[s] = clamp(dot(d->weights[s], d->inputs), 13.9f);
+    d->z[s] = bounded(dot(d->weights[s], d->inputs), 13.9f);
     d->p[s] = probability_of(counts, d->z[s]);
     z += d->final[s] * d->z[s];
   }
-  z = clamp(z, 11.99f);
+  z = bounded(z, 11.99f);
   d->mixed = probability_of(counts, z);
   float at = (z + 12.0f) * (4.0f / 3.0f);
   d->bin_z = (int)at;
@@ -417,6 +423,15 @@ static void learn_weights(const Counts *counts, const Position *position, Decisi
   }
 }
 
+static void learn_slots(const Counts *counts, Decision *d, int bit) {
+  for (int k = 0; k < K; k++) {
+    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
+    if (d->slots[k].at < 0 && follows && d->level[k - 1] < 0) continue;
+    claim(&d->slots[k]);
+    learn_slot(counts, d->slots[k], bit);
+  }
+}
+
 /* ---- a symbol ---- */
 
 static Node root_of(const Counts *counts) { return (Node){.lo = 0, .hi = counts->V}; }
@@ -429,22 +444,25 @@ static void descend(const Counts *counts, Node *node, int bit) {
   node->depth++;
 }
 
-/* -ln p(id) of the next symbol; learns from it as asked. */
+/* -ln p(id) of the next symbol; learns from it as asked, after all its decisions: its probability is that of spread. */
 static double meet(Counts *counts, const Reader *reader, int64_t id, int learn) {
   Position position;
-  Decision decision;
+  Decision decisions[MAX_DEPTH];
+  int bits[MAX_DEPTH], num_decisions = 0;
   look(counts, reader, &position);
   double nats = 0;
   Node node = root_of(counts);
   while (node.hi - node.lo > 1) {
     if (node.depth % GROUP_DEPTH == 0) enter(counts, &position, &node);
     int bit = id >= counts->cuts[node.node];
-    float p = decide(counts, &position, &node, learn & LEARN_COUNTS, &decision);
+    float p = decide(counts, &position, &node, &decisions[num_decisions]);
     nats -= log(bit ? (double)p : 1.0 - (double)p);
-    if (learn & LEARN_WEIGHTS) learn_weights(counts, &position, &decision, bit, learn);
-    if (learn & LEARN_COUNTS)
-      for (int k = 0; k < K; k++) if (decision.slots[k].line) learn_slot(counts, decision.slots[k], bit);
+    bits[num_decisions++] = bit;
     descend(counts, &node, bit);
+  }
+  for (int i = 0; i < num_decisions; i++) {
+    if (learn & LEARN_WEIGHTS) learn_weights(counts, &position, &decisions[i], bits[i], learn);
+    if (learn & LEARN_COUNTS) learn_slots(counts, &decisions[i], bits[i]);
   }
   return nats;
 }
@@ -456,7 +474,7 @@ static void spread(const Counts *counts, const Position *position, Node node, do
   }
   Decision decision;
   if (node.depth % GROUP_DEPTH == 0) enter(counts, position, &node);
-  double p = (double)decide(counts, position, &node, 0, &decision);
+  double p = (double)decide(counts, position, &node, &decision);
   for (int bit = 0; bit < 2; bit++) {
     Node part = node;
     descend(counts, &part, bit);
