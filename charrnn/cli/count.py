@@ -9,7 +9,7 @@ from charrnn.cli.options import with_settings
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.text.settings import TextSettings
-from charrnn.training.counting import CountingSettings
+from charrnn.training.counting_settings import CountingSettings
 
 if TYPE_CHECKING:
     from charrnn.training.counting import Counted
@@ -39,8 +39,6 @@ def count(**given: Any) -> None:  # noqa: ANN401 - settings of every type
     \b
     Examples:
       charrnn count shakespeare.txt
-      charrnn perplexity shakespeare-counts held-out.txt --dynamic
-      charrnn perplexity shakespeare held-out.txt --with shakespeare-counts
       charrnn count src/ --memory 1024 --name code
     """
     text = TextSettings(**TextSettings.part_of(given))

@@ -74,10 +74,12 @@ def inspect(
 
 
 def _described(model: "ModelFile") -> dict[str, Any]:
+    from charrnn.models.shape import shape_to_json
+
     settings, vocab = model.settings, model.vocab
     weights = {name: _described_weight(weight) for name, weight in model.weights.items()}
     return {
-        "model": settings.to_json(),
+        "model": shape_to_json(settings),
         "num_parameters": settings.num_parameters,
         "num_nonfinite": sum(weight["num_nonfinite"] for weight in weights.values()),
         "vocab": {"level": vocab.level, "size": vocab.size, "symbols": vocab.symbols},

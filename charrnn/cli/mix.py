@@ -46,9 +46,8 @@ def mix(
 
     \b
     Examples:
+      charrnn mix shakespeare shakespeare-counts
       charrnn mix shakespeare shakespeare-counts --fit sonnets.txt --name both
-      charrnn perplexity both held-out.txt --dynamic
-      charrnn sample both "ROMEO:"
     """
     if len(models or []) < 2:
         raise SettingsError("name two or more models to mix, such as a network and counts of the same text")

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from charrnn.errors import InputError
 from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.mixture.predictor import Mixture, MixtureWeights
-from charrnn.models.mixture.settings import MixtureSettings
 from charrnn.models.mixture.stored import to_arrays
 from charrnn.models.open import open_model
+from charrnn.models.shape import MixtureSettings
 from charrnn.models.tree import Tree, weighted_cuts
 from charrnn.storage.model_file import ModelFile
 from charrnn.storage.run_summary import stated_score

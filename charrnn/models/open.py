@@ -43,9 +43,15 @@ def open_model(shape: Shape, weights: Weights, *, num_threads: int | None = None
 
         tables, fixed = from_arrays(shape, weights)
         return GrowingCounts(tables) if learns else Counts(tables.with_weights(fixed))
-    from charrnn.models.mixture.stored import open_mixture
+    from charrnn.models.mixture.predictor import Mixture
+    from charrnn.models.mixture.stored import from_arrays as mixture_from_arrays
 
-    return open_mixture(shape, weights, num_threads=num_threads, learns=learns)
+    tree, mixer, arrays = mixture_from_arrays(shape, weights)
+    members = [
+        open_model(member, own, num_threads=num_threads, learns=learns)
+        for member, own in zip(shape.members, arrays, strict=True)
+    ]
+    return Mixture(members, tree, mixer, learns=learns)
 
 
 def open_network(settings: ModelSettings, weights: Weights, *, num_threads: int | None = None) -> Predictor:

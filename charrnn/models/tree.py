@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SMOOTHING = 1e-3
-_MAX_DEPTH = 512
+_MAX_DEPTH = 128  # no tree of weighted_cuts is so deep: two levels at least halve the weight; as counts.c has it
 _LEAST = 1e-12
 _LIMIT = 14.0
 

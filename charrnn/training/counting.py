@@ -3,14 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
-from charrnn.fields import Settings, setting
 from charrnn.inference.scoring import score_ids
 from charrnn.models.counts.learning import learn
 from charrnn.models.counts.predictor import Counts
@@ -18,9 +16,9 @@ from charrnn.models.counts.settings import MAX_SYMBOLS, CountsSettings, num_line
 from charrnn.models.counts.stored import to_arrays
 from charrnn.models.counts.tables import LETTER, NEWLINE
 from charrnn.storage.model_file import ModelFile
-from charrnn.storage.run_files import DEFAULT_RUNS
 from charrnn.text.settings import TextSettings
 from charrnn.text.vocab import Vocab
+from charrnn.training.counting_settings import CountingSettings
 from charrnn.training.texts import Texts, open_texts
 from charrnn.units import Score
 
@@ -28,37 +26,6 @@ MAX_SCORED = 524_288  # held-out symbols that are scored, as at the end of train
 _OTHER = 0
 _BLANK = 2
 _NOT_ASCII = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class CountingSettings(Settings):
-    """How a text is counted, and where the run goes.
-
-    Attributes:
-        memory: most MiB that the table of counts may take.
-        name: of the run; None for that of the first text with "-counts" after it.
-        out: directory that holds runs; None for that of ``charrnn.storage.run_name.runs_directory``.
-    """
-
-    memory: int = setting(
-        512,
-        help="Most MiB that the table of counts may take; a text of a million characters needs 256 to lose none.",
-        low=1,
-        high=1 << 16,
-        metavar="MIB",
-        panel="Counts",
-    )
-    name: str | None = setting(
-        None, help="Name of the run.", metavar="NAME", panel="Output", shown_default="the first text's name, -counts"
-    )
-    out: Path | None = setting(
-        None,
-        help="Directory that holds runs.",
-        metavar="DIRECTORY",
-        panel="Output",
-        short="-o",
-        shown_default=DEFAULT_RUNS,
-    )
 
 
 @dataclass(frozen=True)

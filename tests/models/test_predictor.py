@@ -1,20 +1,25 @@
-"""What everything that predicts promises, held by all that predict: in C, numpy and torch, and one that learns.
+"""What everything that predicts promises, held by all that predict: networks, counts and mixtures.
 
-Predictors under dynamic evaluation read one stream; the others read two.
+Those that learn while they read, such as a network under dynamic evaluation, read one stream; the others read two.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from cells import CELLS, WITH_KERNEL
+from small_counts import fixed_counts, growing_counts
 from small_network import V, random_weights, shape_of
 
 from charrnn.errors import NonFiniteError
 from charrnn.models.cells import State
+from charrnn.models.counts.predictor import CountsState, GrowingState
+from charrnn.models.counts.tables import READER
 from charrnn.models.dynamic import DynamicNetwork, DynamicState
 from charrnn.models.layer import Backend
+from charrnn.models.mixture.predictor import Mixture, MixtureState, MixtureWeights
 from charrnn.models.native.build import library, unavailable_reason
 from charrnn.models.native.dynamic import NativeDynamicNetwork, NativeDynamicState
 from charrnn.models.native.network import NativeNetwork
@@ -23,6 +28,7 @@ from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.predictor import nats_of
 from charrnn.models.sampling import choose, probabilities
 from charrnn.models.settings import DynamicSettings, SamplingSettings
+from charrnn.models.tree import Tree, weighted_cuts
 from charrnn.text.utf8 import ALLOWED, START, TRANSITIONS
 
 T = 11
@@ -51,7 +57,26 @@ def double_network(settings, weights):
     return NumpyNetwork(settings, weights, dtype=np.float64)
 
 
-KINDS = {
+def counts(settings, _):
+    return fixed_counts(settings.vocab_size, length=200)
+
+
+def counts_that_grow(settings, _):
+    return growing_counts(settings.vocab_size, length=200)
+
+
+def mixture(settings, weights, *, learns=False, of=(double_network, counts)):
+    members = [member(settings, weights) for member in of]
+    num_symbols = settings.vocab_size
+    tree = Tree(weighted_cuts(np.ones(num_symbols)))
+    return Mixture(members, tree, MixtureWeights.from_shares([0.6, 0.4], num_symbols), learns=learns)
+
+
+def learning_mixture(settings, weights):
+    return mixture(settings, weights, learns=True, of=(learning_network, counts_that_grow))
+
+
+NETWORKS = {
     "native": NativeNetwork,
     "numpy": NumpyNetwork,
     "double": double_network,
@@ -59,7 +84,14 @@ KINDS = {
     "dynamic": learning_network,
     "native dynamic": native_learning_network,
 }
-OF_ONE_STREAM = ["dynamic", "native dynamic"]
+KINDS = NETWORKS | {
+    "counts": counts,
+    "growing counts": counts_that_grow,
+    "mixture": mixture,
+    "learning mixture": learning_mixture,
+}
+LEARNING = ("dynamic", "native dynamic", "growing counts", "learning mixture")
+FIXED = [kind for kind in KINDS if kind not in LEARNING]
 
 
 def make(kind, cell="lstm", *, scale=0.7, **shape):
@@ -73,7 +105,7 @@ def make(kind, cell="lstm", *, scale=0.7, **shape):
 
 def width_of(kind):
     """B: streams that a predictor of that kind reads at once in these tests."""
-    return 1 if kind in OF_ONE_STREAM else 2
+    return 1 if kind in LEARNING else 2
 
 
 def text_for(kind, length=T, *, seed=1):
@@ -87,6 +119,12 @@ def copied(state):
         return DynamicState(weights, copied(state.network), state.segment.copy())
     if isinstance(state, NativeDynamicState):
         return NativeDynamicState(state.weights.copy(), copied(state.network), state.saved.copy(), state.segment.copy())
+    if isinstance(state, CountsState):
+        return CountsState(state.readers.copy())
+    if isinstance(state, GrowingState):
+        return replace(state, readers=state.readers.copy())
+    if isinstance(state, MixtureState):
+        return replace(state, members=tuple(map(copied, state.members)), weights=state.weights.copy())
     return state.map(lambda part: part.clone() if isinstance(part, torch.Tensor) else part.copy())
 
 
@@ -95,6 +133,11 @@ def parts_of(state):
         return [*state.weights, *parts_of(state.network), state.segment]
     if isinstance(state, NativeDynamicState):
         return [state.weights, *parts_of(state.network), state.saved, state.segment]
+    if isinstance(state, CountsState | GrowingState):
+        return [state.readers[name] for name in READER.names]
+    if isinstance(state, MixtureState):
+        said = state.said or ()
+        return [*(part for member in state.members for part in parts_of(member)), *state.weights, *said]
     return list(state)
 
 
@@ -104,11 +147,15 @@ def same(one, other):
 
 
 of_every_kind = pytest.mark.parametrize("kind", KINDS)
-of_every_cell = pytest.mark.parametrize("cell", CELLS)
 
 
-@of_every_kind
-@of_every_cell
+def of_every_cell(*kinds):
+    """A mark for tests of kinds, the networks among them with every cell."""
+    pairs = [(kind, cell) for kind in kinds for cell in (CELLS if kind in NETWORKS else CELLS[:1])]
+    return pytest.mark.parametrize(("kind", "cell"), pairs)
+
+
+@of_every_cell(*KINDS)
 def test_a_score_is_what_steps_one_after_the_other_give(kind, cell):
     predictor, ids = make(kind, cell), text_for(kind)
     nats, scored = predictor.score(ids[:-1], ids[1:], predictor.zero_state(width_of(kind)))
@@ -123,8 +170,7 @@ def test_a_score_is_what_steps_one_after_the_other_give(kind, cell):
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
-@of_every_kind
-@of_every_cell
+@of_every_cell(*KINDS)
 def test_probabilities_of_all_symbols_sum_to_one(kind, cell):
     predictor, ids = make(kind, cell), text_for(kind)
     width = width_of(kind)
@@ -137,8 +183,7 @@ def test_probabilities_of_all_symbols_sum_to_one(kind, cell):
     np.testing.assert_allclose(total, 1, rtol=1e-6)  # logits in float32
 
 
-@of_every_kind
-@of_every_cell
+@of_every_cell(*KINDS)
 @pytest.mark.parametrize("cuts", [(1,), (4,), (6, 7), (2, 5, 9), tuple(range(1, T))], ids=str)
 def test_however_a_text_is_cut_the_numbers_are_the_same(kind, cell, cuts):
     predictor, ids = make(kind, cell), text_for(kind)
@@ -164,8 +209,7 @@ def test_what_comes_later_changes_nothing_predicted_before(kind, at):
     assert (changed[at] != nats[at]).all()  # another symbol is predicted here
 
 
-@of_every_kind
-@of_every_cell
+@of_every_cell(*KINDS)
 def test_a_state_that_is_given_stays_as_it_was(kind, cell):
     predictor, ids = make(kind, cell), text_for(kind)
     width = width_of(kind)
@@ -191,22 +235,20 @@ def test_a_new_state_is_that_of_the_start_whatever_was_read_before(kind):
     np.testing.assert_array_equal(again, first)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OF_ONE_STREAM])
-@of_every_cell
+@of_every_cell(*FIXED)
 @pytest.mark.parametrize("chosen", [[1], [1, 0], [0, 0, 1], np.zeros(3, np.intp)], ids=str)
 def test_streams_taken_out_of_a_state_go_on_as_they_would_have(kind, cell, chosen):
     predictor, ids = make(kind, cell), text_for(kind)
     _, state = predictor.score(ids[:5], ids[1:6], predictor.zero_state(2))
-    assert isinstance(state, State)
+    assert isinstance(state, State | CountsState | MixtureState)
     logits, after = predictor.step(ids[5], state)
     some, some_after = predictor.step(ids[5][chosen], state.of_streams(chosen))
     np.testing.assert_allclose(some, logits[chosen], rtol=0, atol=TOLERANCE)
-    for found, expected in zip(some_after, after.of_streams(chosen), strict=True):
+    for found, expected in zip(parts_of(some_after), parts_of(after.of_streams(chosen)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("kind", ["native", "numpy", "double"])
-@of_every_cell
+@of_every_cell("native", "numpy", "double", "counts", "mixture")
 def test_a_streams_steps_do_not_depend_on_its_neighbours_to_the_last_bit(kind, cell):
     predictor = make(kind, cell, vocab_size=53, hidden_size=67, scale=0.2)
     ids = np.random.default_rng(2).integers(0, 53, (9, 13))
@@ -219,8 +261,7 @@ def test_a_streams_steps_do_not_depend_on_its_neighbours_to_the_last_bit(kind, c
             np.testing.assert_array_equal(alone[0], logits[b])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OF_ONE_STREAM])
-@of_every_cell
+@of_every_cell(*FIXED)
 def test_a_streams_score_does_not_depend_on_its_neighbours(kind, cell):
     predictor = make(kind, cell)
     ids = np.random.default_rng(6).integers(0, V, (T + 1, 9))
@@ -237,8 +278,7 @@ SAMPLINGS = [
 ]
 
 
-@of_every_kind
-@of_every_cell
+@of_every_cell(*KINDS)
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 def test_generating_is_stepping_and_choosing_in_turn(kind, cell, sampling):
     predictor, width = make(kind, cell), width_of(kind)
@@ -298,7 +338,7 @@ def test_of_bytes_only_those_that_go_on_with_utf_8_are_drawn(kind, temperature):
         drawn[:, stream].astype(np.uint8).tobytes().decode("utf-8", "ignore")
 
 
-@of_every_kind
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("temperature", [0, 1.0])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_predictor_whose_logits_are_not_finite_draws_nothing(kind, bad, temperature):

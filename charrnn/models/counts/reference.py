@@ -14,9 +14,9 @@ context seen, add up log odds; a fourth mixes the three, and two corrections end
 
     learning y:   w_s += rate (y - p_s) x      v += rate (y - p_mixed) z_s      slots += (y - slot) / (seen + 1.6)
 
-Each learns after it has predicted. Contexts are the last 0 to 6 symbols, words, and the place in the line; the longest
-places in the text where what came before is the same are two further inputs. A long context is counted only where the
-next shorter one was seen before.
+All that learns does so after the whole symbol is predicted. Contexts are the last 0 to 6 symbols, and the last 8, 12
+and 18; words; and the place in the line. The longest places in the text where what came before is the same are two
+further inputs. A long context is counted only where the next shorter one was seen before.
 
 Legend: V symbols, B streams, T steps, K contexts, M matches, I inputs of a mixer.
 
@@ -24,6 +24,7 @@ Source: context mixing, Mahoney 2005 (the PAQ compressors); logistic mixing, Mat
 """
 
 from dataclasses import dataclass
+from math import log  # numpy's differs from C's in the last bit
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,19 +233,20 @@ class _Node:
 
 
 class _Slot(NamedTuple):
-    """A place in a line."""
+    """A place in a line; at is -1 where there is none yet."""
 
     line: Any  # a record of LINE
     at: int
+    check: int
 
     @property
     def seen(self) -> int:
-        return int(self.line["seen"][self.at])
+        return int(self.line["seen"][self.at]) if self.at >= 0 else 0
 
 
 @dataclass(frozen=True)
 class _Decision:
-    slots: list[_Slot | None]
+    slots: list[_Slot]
     known: Array
     levels: Array
     bins: tuple[Array, Array]
@@ -261,19 +263,23 @@ class _Decision:
     probability: np.float32
 
 
-def _find(tables: Tables, node: _Node, k: int, *, learns: bool) -> _Slot | None:
-    """The slot of a decision in context k; where it is learned from, the one seen least gives way to it."""
+def _find(tables: Tables, node: _Node, k: int) -> _Slot:
+    """The slot of a decision in context k, if there is one."""
     check = node.checks[k] ^ ((node.node - node.group) * 0x9E37 & 0xFFFF) or 1
     line = tables.lines[node.lines[k]]
     same = np.flatnonzero(line["check"] == check)
-    if len(same):
-        return _Slot(line, int(same[0]))
-    if not learns:
-        return None
+    return _Slot(line, int(same[0]) if len(same) else -1, check)
+
+
+def _claimed(slot: _Slot) -> _Slot:
+    """A slot to learn with: where there is none, the one of its line seen least gives way."""
+    line = slot.line
+    if slot.at >= 0 and line["check"][slot.at] == slot.check:
+        return slot
     least = int(np.argmin(line["seen"]))
-    line["check"][least], line["seen"][least] = check, 0
+    line["check"][least], line["seen"][least] = slot.check, 0
     line["ever"][least] = line["lately"][least] = 32768
-    return _Slot(line, least)
+    return slot._replace(at=least)
 
 
 def _between(row: Array, bins: Any, parts: Any) -> Any:  # noqa: ANN401 - numbers or arrays of them
@@ -304,18 +310,17 @@ def _row_of(context: int, node: int, bits: int) -> int:
     return _scramble(context * _GOLDEN + node) >> (64 - bits)
 
 
-def _decide(tables: Tables, position: _Position, node: _Node, *, learns: bool) -> _Decision:
+def _decide(tables: Tables, position: _Position, node: _Node) -> _Decision:
     """P of bit 1, that the symbol lies right of the cut, and all that led to it."""
     w = tables.weights
-    slots: list[_Slot | None] = []
+    slots: list[_Slot] = []
     seen = np.zeros(NUM_CONTEXTS, np.int64)
     odds = np.zeros((2, NUM_CONTEXTS), np.int64)
     for k in range(NUM_CONTEXTS):
-        is_longer = _LAZY <= k < NUM_ORDERS
-        slot = _find(tables, node, k, learns=learns and not (is_longer and not seen[k - 1]))
+        slot = _find(tables, node, k)
         slots.append(slot)
-        if slot:
-            seen[k] = slot.seen
+        seen[k] = slot.seen
+        if seen[k]:
             odds[:, k] = int(slot.line["ever"][slot.at]) >> 4, int(slot.line["lately"][slot.at]) >> 4
     known = np.flatnonzero(seen)
     levels = CONSTANTS.levels[seen[known]]
@@ -415,30 +420,40 @@ def _learn_slot(slot: _Slot, bit: int) -> None:
     for name, pace in (("ever", rate), ("lately", max(rate, _F(0.2)))):
         value = _F(slot.line[name][slot.at])
         slot.line[name][slot.at] = np.uint16(value + (y - value) * pace)
-    slot.line["seen"][slot.at] = min(seen + 1, _MAX_SEEN)
+    slot.line["seen"][slot.at] = max(seen, min(seen + 1, _MAX_SEEN))
+
+
+def _learn_slots(d: _Decision, bit: int) -> None:
+    known = set(d.known.tolist())
+    for k, slot in enumerate(d.slots):
+        # A long context is counted where the shorter one was seen.
+        if slot.at < 0 and _LAZY <= k < NUM_ORDERS and k - 1 not in known:
+            continue
+        _learn_slot(_claimed(slot), bit)
 
 
 # ---- a symbol ----
 
 
 def _meet(tables: Tables, reader: Array, symbol: int, learn: Learn) -> float:
-    """-ln p of the next symbol; learns from it as asked."""
+    """-ln p of the next symbol; learns from it as asked, after all its decisions: its probability is that of spread."""
     position = _look(tables, reader)
     nats = 0.0
     node = _Node(0, 0, tables.num_symbols)
+    made = []
     while node.hi - node.lo > 1:
         node.enter(tables, position)
         bit = int(symbol >= tables.cuts[node.node])
-        decision = _decide(tables, position, node, learns=bool(learn & Learn.COUNTS))
+        decision = _decide(tables, position, node)
         p = float(decision.probability)
-        nats -= float(np.log(p if bit else 1 - p))
+        nats -= log(p if bit else 1 - p)
+        made.append((decision, bit))
+        node = node.part(tables, bit)
+    for decision, bit in made:
         if learn & Learn.WEIGHTS:
             _learn_weights(tables, position, decision, bit, learn)
         if learn & Learn.COUNTS:
-            for slot in decision.slots:
-                if slot:
-                    _learn_slot(slot, bit)
-        node = node.part(tables, bit)
+            _learn_slots(decision, bit)
     return nats
 
 
@@ -448,6 +463,6 @@ def _spread(tables: Tables, position: _Position, node: _Node, logit: float, logi
         logits[node.lo] = logit
         return
     node.enter(tables, position)
-    p = float(_decide(tables, position, node, learns=False).probability)
+    p = float(_decide(tables, position, node).probability)
     for bit in (0, 1):
-        _spread(tables, position, node.part(tables, bit), logit + float(np.log(p if bit else 1 - p)), logits)
+        _spread(tables, position, node.part(tables, bit), logit + log(p if bit else 1 - p), logits)

@@ -57,7 +57,7 @@ def from_arrays(settings: CountsSettings, arrays: Mapping[str, Array]) -> tuple[
                 raise InputError(f"{name} holds what is no probability")
     try:
         Tree(arrays["cuts"])
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise InputError("cuts make no tree") from error
     text = arrays["text"].view(np.uint16)[: settings.num_text]
     places = arrays["places"].view(np.uint32)

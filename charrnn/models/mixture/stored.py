@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
-from charrnn.models.mixture.predictor import Mixture, MixtureWeights
-from charrnn.models.mixture.settings import MixtureSettings
-from charrnn.models.open import open_model
+from charrnn.models.mixture.predictor import MixtureWeights
+from charrnn.models.shape import MixtureSettings
 from charrnn.models.tree import Tree
 
 Array = NDArray[Any]
@@ -23,22 +22,21 @@ def to_arrays(members: Sequence[Mapping[str, Array]], cuts: Array, weights: Mixt
     return found
 
 
-def open_mixture(
-    settings: MixtureSettings, arrays: Mapping[str, Array], *, num_threads: int | None = None, learns: bool = False
-) -> Mixture:
-    """The mixture in arrays, ready to predict; arguments as in ``open.open_model``.
+def from_arrays(
+    settings: MixtureSettings, arrays: Mapping[str, Array]
+) -> tuple[Tree, MixtureWeights, list[dict[str, Array]]]:
+    """The mixture in arrays: its decisions, its weights, and the arrays of each member.
 
     Raises:
         InputError: the arrays hold what no mixture has.
     """
     try:
         tree = Tree(arrays["cuts"])
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise InputError("cuts make no tree") from error
     weights = MixtureWeights(*(np.array(arrays[f"mixer.{name}"]) for name in MixtureWeights._fields))
     members = []
-    for number, member in enumerate(settings.members):
+    for number in range(len(settings.members)):
         start = f"member.{number}."
-        own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-        members.append(open_model(member, own, num_threads=num_threads, learns=learns))
-    return Mixture(members, tree, weights, learns=learns)
+        members.append({name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)})
+    return tree, weights, members

@@ -26,6 +26,7 @@ enum {
   LANES = 8,        /* of a sum of inputs */
   LINE_SLOTS = 16,  /* a line is 128 bytes */
   GROUP_DEPTH = 3,  /* decisions whose slots share a line */
+  MAX_DEPTH = 128,  /* decisions of a symbol, as tree.py has it */
   RECENT = 1024,    /* symbols of a stream that are kept */
   LEVELS = 16,      /* of how often a slot was seen */
   BINS = 25,        /* of a probability's log odds */
@@ -33,7 +34,6 @@ enum {
   LENGTHS = 32,     /* classes of a match's length */
   NUM_ORDERS = 10,  /* contexts 0 to 9 are those of so many symbols as ORDERS says */
   DEPTHS = 16,      /* depths told apart by a mixer */
-  MAX_GROUPS = 8,   /* on the way to a symbol that are foreseen */
   MAX_SEEN = 250,   /* a slot's count stops here */
   MAX_LENGTH = 400, /* of a match, when it is found */
   FIRST_BITS = 14,  /* rows of the corrections: 2^n */
@@ -54,8 +54,9 @@ typedef struct {
 } Line;
 
 typedef struct {
-  Line *line; /* NULL: there is none */
-  int at;
+  Line *line; /* where it lies, or would */
+  int at;     /* -1: there is none */
+  uint16_t check;
 } Slot;
 
 /* What is learned beside the slots. Mirrors `_Weights` in counts.py. */
@@ -68,7 +69,7 @@ typedef struct {
   float *by_match;       /* (LENGTHS * 3, I) by the first match */
   float *by_order;       /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
   float *final;          /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
-  float *first, *second; /* (2^FIRST_BITS, BINS), (2^SECOND_BITS, BINS) corrections by the last symbols */
+  float *first, *second; /* (2^FIRST_BITS, ODDS), (2^SECOND_BITS, ODDS) corrections by the last symbols */
   float *decisions;      /* (1,) decisions learned from, up to 2^24 */
 } CountWeights;
 
@@ -128,24 +129,12 @@ typedef struct {
   int bin_z;
 } Decision;
 
-/* Where the slots of some decisions lie: those of the node `root` and of the nodes below it, GROUP_DEPTH deep. */
 typedef struct {
-  int64_t root;
+  int64_t node, lo, hi, group;
+  int depth;
   Line *lines[K];
   uint16_t checks[K];
-} Group;
-
-typedef struct {
-  int64_t node, lo, hi;
-  int depth;
 } Node;
-
-/* A symbol that is to come, and the groups on the way to one that is foreseen. */
-typedef struct {
-  Position position;
-  int num_groups;
-  Group groups[MAX_GROUPS];
-} Coming;
 
 static const int ORDERS[NUM_ORDERS] = {0, 1, 2, 3, 4, 5, 6, 8, 12, 18};
 
@@ -256,43 +245,48 @@ static void look(const Counts *counts, const Reader *reader, Position *position)
 
 /* ---- one decision ---- */
 
-static void enter(const Counts *counts, const Position *position, int64_t root, Group *group) {
-  group->root = root;
+static void enter(const Counts *counts, const Position *position, Node *node) {
+  node->group = node->node;
   for (int k = 0; k < K; k++) {
-    uint64_t hash = scramble(position->hashes[k] + (uint64_t)(root + 1) * GOLDEN);
-    group->lines[k] = counts->lines + (hash & (uint64_t)(counts->num_lines - 1));
-    group->checks[k] = (uint16_t)(hash >> 48);
-    __builtin_prefetch(group->lines[k], 1);
-    __builtin_prefetch((char *)group->lines[k] + 64, 1);
+    uint64_t hash = scramble(position->hashes[k] + (uint64_t)(node->group + 1) * GOLDEN);
+    node->lines[k] = counts->lines + (hash & (uint64_t)(counts->num_lines - 1));
+    node->checks[k] = (uint16_t)(hash >> 48);
+    __builtin_prefetch(node->lines[k], 1);
+    __builtin_prefetch((char *)node->lines[k] + 64, 1);
   }
 }
 
-static inline uint16_t check_of(const Group *group, int64_t node, int k) {
-  uint16_t check = (uint16_t)(group->checks[k] ^ (uint16_t)((uint64_t)(node - group->root) * 0x9E37u));
+static inline uint16_t check_of(const Node *node, int k) {
+  uint16_t check = (uint16_t)(node->checks[k] ^ (uint16_t)((uint64_t)(node->node - node->group) * 0x9E37u));
   return check ? check : 1;
 }
 
 typedef uint16_t Checks __attribute__((vector_size(2 * LINE_SLOTS)));
 
-/* The slot of a decision in context k; where it is learned from, the one seen least gives way to it. */
-static Slot find(const Group *group, int64_t node, int k, int learns) {
-  Line *line = group->lines[k];
-  uint16_t check = check_of(group, node, k);
+/* The slot of a decision in context k, if there is one. */
+static Slot find(const Node *node, int k) {
+  Slot slot = {node->lines[k], -1, check_of(node, k)};
   Checks held;
   uint64_t same[LINE_SLOTS / 4];
-  memcpy(&held, line->check, sizeof held);
-  held = (Checks)(held == check);
+  memcpy(&held, slot.line->check, sizeof held);
+  held = (Checks)(held == slot.check);
   memcpy(same, &held, sizeof same);
-  for (int i = 0; i < LINE_SLOTS / 4; i++)
-    if (same[i]) return (Slot){line, 4 * i + (__builtin_ctzll(same[i]) >> 4)};
-  if (!learns) return (Slot){NULL, 0};
+  for (int i = 0; i < LINE_SLOTS / 4 && slot.at < 0; i++)
+    if (same[i]) slot.at = 4 * i + (__builtin_ctzll(same[i]) >> 4);
+  return slot;
+}
+
+/* Makes sure that there is a slot to learn with: where there is none, the one of its line seen least gives way. */
+static void claim(Slot *slot) {
+  Line *line = slot->line;
+  if (slot->at >= 0 && line->check[slot->at] == slot->check) return;
   int least = 0;
   for (int i = 1; i < LINE_SLOTS; i++)
     if (line->seen[i] < line->seen[least]) least = i;
-  line->check[least] = check;
+  line->check[least] = slot->check;
   line->ever[least] = line->lately[least] = 32768;
   line->seen[least] = 0;
-  return (Slot){line, least};
+  slot->at = least;
 }
 
 static void learn_slot(const Counts *counts, Slot slot, int bit) {
@@ -310,10 +304,10 @@ static inline float between(const float *row, int bin, float part) {
 
 static inline float log_odds(const Counts *counts, float p) { return counts->stretch[(int)(p * 4096.0f)]; }
 
-static inline float clamp(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+static inline float bounded(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
 
 static float probability_of(const Counts *counts, float z) {
-  float q = (clamp(z, 13.9f) + 14.0f) * (4096.0f / 28.0f);
+  float q = (bounded(z, 13.9f) + 14.0f) * (4096.0f / 28.0f);
   int i = (int)q;
   return counts->squash[i] + (counts->squash[i + 1] - counts->squash[i]) * (q - (float)i);
 }
@@ -330,14 +324,12 @@ static uint32_t row_of(int64_t context, int64_t node, int bits) {
 }
 
 /* p(bit 1), the symbol lying right of the cut. */
-static float decide(const Counts *counts, const Position *position, const Group *group, const Node *node, int learns,
-                    Decision *d) {
+static float decide(const Counts *counts, const Position *position, const Node *node, Decision *d) {
   const CountWeights *w = &counts->weights;
   int longest = 0;
   for (int k = 0; k < K; k++) {
-    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
-    Slot slot = find(group, node->node, k, learns && !(follows && d->level[k - 1] < 0));
-    int seen = slot.line ? slot.line->seen[slot.at] : 0;
+    Slot slot = find(node, k);
+    int seen = slot.at < 0 ? 0 : slot.line->seen[slot.at];
     d->slots[k] = slot;
     d->level[k] = -1;
     d->inputs[2 * k] = d->inputs[2 * k + 1] = 0;
@@ -371,11 +363,11 @@ static float decide(const Counts *counts, const Position *position, const Group 
   d->final = w->final + node->node * 4;
   float z = 0;
   for (int s = 0; s < 3; s++) {
-    d->z[s] = clamp(dot(d->weights[s], d->inputs), 13.9f);
+    d->z[s] = bounded(dot(d->weights[s], d->inputs), 13.9f);
     d->p[s] = probability_of(counts, d->z[s]);
     z += d->final[s] * d->z[s];
   }
-  z = clamp(z, 11.99f);
+  z = bounded(z, 11.99f);
   d->mixed = probability_of(counts, z);
   float at = (z + 12.0f) * (4.0f / 3.0f);
   d->bin_z = (int)at;
@@ -435,6 +427,15 @@ static void learn_weights(const Counts *counts, const Position *position, Decisi
   }
 }
 
+static void learn_slots(const Counts *counts, Decision *d, int bit) {
+  for (int k = 0; k < K; k++) {
+    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
+    if (d->slots[k].at < 0 && follows && d->level[k - 1] < 0) continue;
+    claim(&d->slots[k]);
+    learn_slot(counts, d->slots[k], bit);
+  }
+}
+
 /* ---- a symbol ---- */
 
 static Node root_of(const Counts *counts) { return (Node){.lo = 0, .hi = counts->V}; }
@@ -449,102 +450,70 @@ static void descend(const Counts *counts, Node *node, int bit) {
   node->depth++;
 }
 
-/* Finds the lines that hold the decisions on the way to a symbol, so that they are at hand when it is met. */
-static void foresee(const Counts *counts, int64_t id, Coming *coming) {
-  coming->num_groups = 0;
-  for (Node node = root_of(counts); node.hi - node.lo > 1; descend(counts, &node, id >= counts->cuts[node.node]))
-    if (node.depth % GROUP_DEPTH == 0 && coming->num_groups < MAX_GROUPS)
-      enter(counts, &coming->position, node.node, &coming->groups[coming->num_groups++]);
-}
-
-/* -ln p(id) of the foreseen symbol; learns from it as asked. */
-static double meet(Counts *counts, const Coming *coming, int64_t id, int learn) {
-  const Group *group = NULL;
-  Group further;
-  Decision decision;
+/* -ln p(id) of the next symbol; learns from it as asked, after all its decisions: its probability is that of spread. */
+static double meet(Counts *counts, const Reader *reader, int64_t id, int learn) {
+  Position position;
+  Decision decisions[MAX_DEPTH];
+  int bits[MAX_DEPTH], num_decisions = 0;
+  look(counts, reader, &position);
   double nats = 0;
   Node node = root_of(counts);
   while (node.hi - node.lo > 1) {
-    if (node.depth % GROUP_DEPTH == 0) {
-      int number = node.depth / GROUP_DEPTH;
-      group = number < coming->num_groups ? &coming->groups[number] : &further;
-      if (group == &further) enter(counts, &coming->position, node.node, &further);
-    }
+    if (node.depth % GROUP_DEPTH == 0) enter(counts, &position, &node);
     int bit = id >= counts->cuts[node.node];
-    float p = decide(counts, &coming->position, group, &node, learn & LEARN_COUNTS, &decision);
+    float p = decide(counts, &position, &node, &decisions[num_decisions]);
     nats -= log(bit ? (double)p : 1.0 - (double)p);
-    if (learn & LEARN_WEIGHTS) learn_weights(counts, &coming->position, &decision, bit, learn);
-    if (learn & LEARN_COUNTS)
-      for (int k = 0; k < K; k++)
-        if (decision.slots[k].line) learn_slot(counts, decision.slots[k], bit);
+    bits[num_decisions++] = bit;
     descend(counts, &node, bit);
+  }
+  for (int i = 0; i < num_decisions; i++) {
+    if (learn & LEARN_WEIGHTS) learn_weights(counts, &position, &decisions[i], bits[i], learn);
+    if (learn & LEARN_COUNTS) learn_slots(counts, &decisions[i], bits[i]);
   }
   return nats;
 }
 
-static void spread(const Counts *counts, const Position *position, const Group *group, Node node, double logit,
-                   double *logits) {
+static void spread(const Counts *counts, const Position *position, Node node, double logit, double *logits) {
   if (node.hi - node.lo == 1) {
     logits[node.lo] = logit;
     return;
   }
   Decision decision;
-  Group own;
-  if (node.depth % GROUP_DEPTH == 0) {
-    enter(counts, position, node.node, &own);
-    group = &own;
-  }
-  double p = (double)decide(counts, position, group, &node, 0, &decision);
+  if (node.depth % GROUP_DEPTH == 0) enter(counts, position, &node);
+  double p = (double)decide(counts, position, &node, &decision);
   for (int bit = 0; bit < 2; bit++) {
     Node part = node;
     descend(counts, &part, bit);
-    spread(counts, position, group, part, logit + log(bit ? p : 1.0 - p), logits);
+    spread(counts, position, part, logit + log(bit ? p : 1.0 - p), logits);
   }
-}
-
-/* Reads a symbol; what comes next is then looked at in `coming`, `expected` being what it probably is. */
-static void read_symbol(Counts *counts, Reader *reader, int64_t id, int64_t expected, int learns, Coming *coming) {
-  push(counts, reader, id, learns);
-  look(counts, reader, &coming->position);
-  foresee(counts, expected, coming);
-}
-
-static void read_stream(const Reading *reading, int64_t b) {
-  Counts *counts = reading->counts;
-  int64_t T = reading->T, B = reading->B;
-  int learn = (int)reading->learn, learns = learn & LEARN_COUNTS, now = 0;
-  const int64_t *ids = reading->ids + b, *targets = reading->targets ? reading->targets + b : NULL;
-  Reader *reader = reading->readers + b;
-  Coming coming[2];
-  if (learn && reader->num_read) {
-    look(counts, reader, &coming[0].position);
-    foresee(counts, ids[0], &coming[0]);
-    meet(counts, &coming[0], ids[0], learn);
-  }
-  read_symbol(counts, reader, ids[0], targets ? targets[0] : T > 1 ? ids[B] : 0, learns, &coming[0]);
-  for (int64_t t = 0; t < T; t++) {
-    const Coming *met = &coming[now];
-    int has_next = t + 1 < T;
-    if (has_next) { /* a symbol ahead, so that what it needs is at hand when its turn comes */
-      int64_t after = targets ? targets[(t + 1) * B] : t + 2 < T ? ids[(t + 2) * B] : 0;
-      now = 1 - now;
-      read_symbol(counts, reader, ids[(t + 1) * B], after, learns, &coming[now]);
-    }
-    int is_next = targets && has_next && ids[(t + 1) * B] == targets[t * B];
-    if (targets) reading->nats[t * B + b] = meet(counts, met, targets[t * B], is_next ? learn : 0);
-    if (learn && has_next && !is_next) meet(counts, met, ids[(t + 1) * B], learn);
-  }
-  if (reading->logits) spread(counts, &coming[now].position, NULL, root_of(counts), 0, reading->logits + b * counts->V);
 }
 
 /* Reads T symbols of B streams; 0, or 2 where an id is no symbol. With learning there is one stream. */
 int charrnn_counts_read(const Reading *reading) {
-  int64_t num_ids = reading->T * reading->B, V = reading->counts->V;
-  for (int64_t i = 0; i < num_ids; i++) {
-    if (reading->ids[i] < 0 || reading->ids[i] >= V) return 2;
-    if (reading->targets && (reading->targets[i] < 0 || reading->targets[i] >= V)) return 2;
+  Counts *counts = reading->counts;
+  int64_t T = reading->T, B = reading->B;
+  for (int64_t i = 0; i < T * B; i++) {
+    if (reading->ids[i] < 0 || reading->ids[i] >= counts->V) return 2;
+    if (reading->targets && (reading->targets[i] < 0 || reading->targets[i] >= counts->V)) return 2;
   }
-  for (int64_t b = 0; b < reading->B && reading->T; b++) read_stream(reading, b);
+  for (int64_t b = 0; b < B; b++) {
+    Reader *reader = reading->readers + b;
+    int learned = 0; /* whether what comes next was learned from when it was scored */
+    for (int64_t t = 0; t < T; t++) {
+      int64_t id = reading->ids[t * B + b];
+      if (reading->learn && !learned && reader->num_read) meet(counts, reader, id, (int)reading->learn);
+      push(counts, reader, id, reading->learn & LEARN_COUNTS);
+      learned = 0;
+      if (!reading->targets) continue;
+      int64_t target = reading->targets[t * B + b];
+      learned = reading->learn && t + 1 < T && reading->ids[(t + 1) * B + b] == target;
+      reading->nats[t * B + b] = meet(counts, reader, target, learned ? (int)reading->learn : 0);
+    }
+    if (!reading->logits) continue;
+    Position position;
+    look(counts, reader, &position);
+    spread(counts, &position, root_of(counts), 0, reading->logits + b * counts->V);
+  }
   return 0;
 }
 
