@@ -1,0 +1,139 @@
+"""The text that a model has learned from: found through its run where it still lies, or named."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from charrnn.errors import InputError, SettingsError
+from charrnn.storage.metrics import METRICS_NAME, read_metrics
+from charrnn.storage.training_file import TRAINING_NAME, read_training
+from charrnn.text.corpus import Corpus, TextFacts, open_corpus
+from charrnn.text.settings import TextSettings, is_stdin
+from charrnn.text.vocab import UnknownCharacterError, Vocab, describe_char
+
+_NAME_IT = "name the text with --training-text"
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """What a model has learned from.
+
+    Attributes:
+        ids: (N,) symbols of the model's vocabulary, without those held out; in memory or mapped from a file.
+        names: of the files.
+        notes: what the user should know of how it was found.
+        seconds: that the run took; None where no history says so.
+    """
+
+    ids: NDArray[Any]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+def find_training_text(
+    path: str | Path, *, vocab: Vocab, facts: Mapping[str, Any], named: Sequence[str] = ()
+) -> TrainingText:
+    """The text that a model has learned from, without what was held out.
+
+    Args:
+        path: of the model's file, or of its run's directory, where its training state says where the text is.
+        vocab: the model's.
+        facts: what its file says of how it was made.
+        named: files or directories that hold the text now; none: it is looked for where it was. A text that is not
+            the one that was learned is taken whole, and a note says so.
+
+    Raises:
+        InputError: there is nothing that says where the text was, it is gone or has changed, or cannot be read.
+    """
+    known = _facts_of_text(facts)
+    directory = Path(path) if Path(path).is_dir() else Path(path).parent
+    source = _source(directory, known)
+    if named:
+        corpus = _named(vocab, named, encoding=(source or TextSettings()).encoding)
+    else:
+        corpus = _where_it_was(vocab, source)
+    notes = corpus.notes
+    ids = _learned_part(corpus, known)
+    if ids is None:
+        if not named:
+            raise InputError(
+                f"the text that the model was trained on ({', '.join(corpus.names[:3])}) has changed since; {_NAME_IT}"
+            )
+        ids = corpus.ids
+        which = ", ".join(map(repr, named[:3]))
+        notes += (
+            f"{which}: this is not known to be the text that the model was trained on; all of it is taken for that",
+        )
+    return TrainingText(ids, corpus.names, notes, _seconds(directory))
+
+
+def _seconds(directory: Path) -> float | None:
+    """How long the run in a directory took; None where no history says so."""
+    with suppress(InputError):
+        for line in reversed(read_metrics(directory / METRICS_NAME)):
+            if type(line.get("seconds")) in (int, float):
+                return float(line["seconds"])
+    return None
+
+
+def _facts_of_text(facts: Mapping[str, Any]) -> TextFacts | None:
+    """What a model says of its text; None where it says nothing, or nothing of use."""
+    with suppress(SettingsError):
+        return TextFacts.from_json(facts.get("corpus"))
+    return None
+
+
+def _source(directory: Path, known: TextFacts | None) -> TextSettings | None:
+    """How the run read its text; None where no training state of this model is found."""
+    with suppress(InputError, SettingsError, KeyError):
+        facts = read_training(directory / TRAINING_NAME).facts
+        text = TextFacts.from_json(facts["text"])
+        if known is not None and text.fingerprint == known.fingerprint:
+            return TextSettings.from_json(facts["source"])
+    return None
+
+
+def _named(vocab: Vocab, names: Sequence[str], *, encoding: str) -> Corpus:
+    try:
+        return open_corpus(names, level=vocab.level, encoding=encoding, vocab=vocab)
+    except UnknownCharacterError as error:
+        raise InputError(
+            f"{', '.join(map(repr, names[:3]))} is not the text that the model was trained on: it has "
+            f"{describe_char(error.chars[0])}, which the model does not know"
+        ) from error
+
+
+def _where_it_was(vocab: Vocab, source: TextSettings | None) -> Corpus:
+    if source is None:
+        raise InputError(
+            f"nothing says where the text is that the model was trained on: it has no {TRAINING_NAME} of its run "
+            f"beside it; {_NAME_IT}"
+        )
+    if any(map(is_stdin, source.texts)):
+        raise InputError(f"the model was trained on standard input, which is gone; {_NAME_IT}")
+    try:
+        return open_corpus(source.texts, level=source.level, encoding=source.encoding, vocab=vocab)
+    except UnknownCharacterError as error:
+        raise InputError(
+            f"the text that the model was trained on has changed since: {', '.join(source.texts[:3])}; {_NAME_IT}"
+        ) from error
+    except InputError as error:
+        raise InputError(f"the text that the model was trained on is not where it was: {error}; {_NAME_IT}") from error
+
+
+def _learned_part(corpus: Corpus, known: TextFacts | None) -> NDArray[Any] | None:
+    """What was learned of a text; None where it is not the text that the model says it knows."""
+    if known is None:
+        return None
+    fingerprint, _, held_out = known.fingerprint.partition("+")
+    if fingerprint != corpus.fingerprint or known.num_symbols != len(corpus.ids):
+        return None
+    # A held-out text of its own leaves the whole text to learn from; so does one too short to hold any of it out.
+    if held_out or known.num_held_out >= known.num_symbols:
+        return corpus.ids
+    return corpus.ids[: known.num_symbols - known.num_held_out]
