@@ -39,6 +39,7 @@ def perplexity(
       charrnn perplexity model.safetensors part-1.txt part-2.txt --json
       charrnn perplexity checkpoints/shakespeare held-out.txt --windowed 256
       charrnn perplexity checkpoints/shakespeare held-out.txt --dynamic --fit-temperature other.txt
+      charrnn perplexity checkpoints/shakespeare held-out.txt --baselines
       cat candidates.txt | charrnn perplexity checkpoints/shakespeare - --by-line
     """
     settings = ScoringSettings(**given)
@@ -47,6 +48,7 @@ def perplexity(
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
 
     from charrnn.inference.text_scores import score_texts
+    from charrnn.inference.training_text import find_training_text
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.scores import scores_to_json, write_scores
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
@@ -55,8 +57,11 @@ def perplexity(
     file = read_model(model)
     if unavailable_reason() is not None:
         write_note(f"charrnn: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
-    scored = score_texts(file, texts, settings)
-    for note in scored.notes:
+    training = None
+    if settings.baselines:
+        training = find_training_text(model, vocab=file.vocab, facts=file.facts, named=settings.training_text)
+    scored = score_texts(file, texts, settings, training=training)
+    for note in scored.notes + (scored.baselines.notes if scored.baselines else ()):
         say(f"note: {note}")
     if settings.json:
         import json

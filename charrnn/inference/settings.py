@@ -1,6 +1,7 @@
 """What is written and what is scored. Knows neither torch nor numpy."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
@@ -8,6 +9,15 @@ from charrnn.machine import MAX_THREADS
 from charrnn.models.settings import SamplingSettings
 
 MAX_STREAMS = 65_536
+
+
+def _training_text(options: str) -> Any:  # noqa: ANN401 - a field
+    return setting(
+        (),
+        help=f"Where the text is that the model was trained on, for {options}, if it is no longer where it was; may be "
+        "repeated.",
+        metavar="TEXT",
+    )
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,8 @@ class ScoringSettings(Settings):
         streams: parts of each text that are read side by side; None reads it as one.
         dynamic: also report the score of a model that goes on learning.
         fit_temperature: a text; also report the score at the softmax temperature that suits it best.
+        baselines: also report what simpler means make of the texts.
+        training_text: where the text is that the model has learned from; none: where it was.
         unknown: what becomes of characters that the vocabulary lacks.
         encoding: of the texts.
         json: print one JSON object.
@@ -107,6 +119,12 @@ class ScoringSettings(Settings):
         help="Also report the score at the softmax temperature that suits this other text best.",
         metavar="TEXT",
     )
+    baselines: bool = setting(
+        False,
+        help="Also report what simpler means, given the text that the model was trained on, make of these: a uniform "
+        "guess, character frequencies, n-grams, xz, bz2 and gzip.",
+    )
+    training_text: tuple[str, ...] = _training_text("--baselines")
     unknown: str = setting(
         "error",
         help="Characters that the model does not know: an error, or left out and counted; a line with more of them "
@@ -127,11 +145,13 @@ class ScoringSettings(Settings):
         """
         if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
             raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
-        if (self.dynamic or self.fit_temperature is not None) and self.protocol != "exact":
+        if (self.dynamic or self.fit_temperature is not None or self.baselines) and self.protocol != "exact":
             raise SettingsError(
-                "--dynamic and --fit-temperature stand beside the exact score; leave "
+                "--dynamic, --fit-temperature and --baselines stand beside the exact score; leave "
                 "--windowed, --by-line and --streams out"
             )
+        if self.training_text and not self.baselines:
+            raise SettingsError("--training-text has no effect without --baselines; add that, or leave it out")
 
     @property
     def protocol(self) -> str:

@@ -1,5 +1,6 @@
 """Texts scored as the settings say: whole or by line, and, apart, by more than the model itself."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -9,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.inference.baselines import Baselines, Cost, compare
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
+from charrnn.inference.training_text import TrainingText
 from charrnn.machine import num_cores
 from charrnn.models.open import open_network
 from charrnn.models.predictor import Predictor
@@ -62,6 +65,8 @@ class ScoredTexts:
         temperature: of the softmax, where it was fitted.
         apart: scores that are not the model's alone, by name.
         notes: what the user should know of how the texts were found.
+        seconds: that scoring took.
+        baselines: what simpler means make of the texts, where they were asked for.
     """
 
     protocol: str
@@ -69,6 +74,8 @@ class ScoredTexts:
     temperature: float | None = None
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+    baselines: Baselines | None = None
 
     @property
     def total(self) -> Score:
@@ -76,13 +83,16 @@ class ScoredTexts:
         return sum((text.score for text in self.texts), ZERO_SCORE)
 
 
-def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSettings) -> ScoredTexts:
+def score_texts(
+    model: ModelFile, names: Sequence[str], settings: ScoringSettings, *, training: TrainingText | None = None
+) -> ScoredTexts:
     """The scores of the texts that ``names`` name.
 
     Args:
         model: what scores them.
         names: files, directories or "-".
         settings: how.
+        training: what the model has learned from; given, baselines learn from it and are scored too.
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
@@ -99,19 +109,25 @@ def score_texts(model: ModelFile, names: Sequence[str], settings: ScoringSetting
     # Fitted first: what is wrong with the other text is told before a long text has been scored.
     fitted = None if other is None else _fit(model, other, settings)
     predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
+    started = time.perf_counter()
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, sources, settings)
         encoded: list[Encoded] = []
     else:
         encoded = [_encode(source, model.vocab, settings) for source in sources]
+        started = time.perf_counter()
         texts = _score_whole(predictor, model.vocab, encoded, settings)
-    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes))
+    seconds = time.perf_counter() - started
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), seconds=seconds)
     if not found.total.num_predictions:
         raise InputError(
             f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
             "so a text needs at least two that the model knows"
         )
-    return replace(found, apart=_score_apart(model, encoded, fitted, settings))
+    found = replace(found, apart=_score_apart(model, encoded, fitted, settings))
+    if training is None:
+        return found
+    return replace(found, baselines=compare(encoded, training, model.vocab, beside=_costs(model, found, training)))
 
 
 def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:
@@ -167,17 +183,29 @@ def _score_apart(
         tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
-        found["temperature"] = ScoredTexts(protocol, _exact(tempered, model.vocab, texts), temperature=value)
+        found["temperature"] = replace(_exact(protocol, tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
         from charrnn.models.dynamic import DynamicNetwork
 
         learning = DynamicNetwork(model.settings, model.weights)
-        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts))
+        found["dynamic"] = _exact("dynamic", learning, model.vocab, texts)
     return found
 
 
-def _exact(predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> tuple[TextScore, ...]:
-    return tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
+def _costs(model: ModelFile, scored: ScoredTexts, training: TrainingText) -> dict[str, Cost]:
+    """The costs of the model, and of what is scored apart, by name."""
+    shape = model.settings
+    title = f"{shape.recurrent_cell.title} {shape.num_layers}x{shape.hidden_size}"
+    return {
+        name: Cost(each.total.nats, each.total.num_chars, each.total.num_bytes, training.seconds, each.seconds)
+        for name, each in {title: scored, **scored.apart}.items()
+    }
+
+
+def _exact(protocol: str, predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> ScoredTexts:
+    started = time.perf_counter()
+    found = tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
+    return ScoredTexts(protocol, found, seconds=time.perf_counter() - started)
 
 
 def _of_text(text: Encoded, score: Score) -> TextScore:

@@ -81,6 +81,8 @@ PERPLEXITY = {
     "--streams": "2",
     "--dynamic": None,
     "--fit-temperature": "{text}",
+    "--baselines": None,
+    "--training-text": "{text}",
     "--unknown": "skip",
     "--encoding": "latin-1",
     "--json": None,

@@ -34,7 +34,7 @@ TRAIN = {
     "--seed", "--level", "--encoding", "--device", "--precision", "--threads", "--hidden-size", "--name",
 }  # fmt: skip
 SAMPLE = {"--length", "--temperature", "--top-k", "--top-p", "--min-p", "--num-samples", "--seed", "--prompt", "--stop"}
-PERPLEXITY = {"--windowed", "--streams", "--threads", "--encoding", "--unknown", "--fit-temperature"}
+PERPLEXITY = {"--windowed", "--streams", "--threads", "--encoding", "--unknown", "--fit-temperature", "--training-text"}
 PLENTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
