@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,15 @@ import typer
 from charrnn.cli.options import with_settings
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Settings, setting
-from charrnn.inference.settings import GenerationSettings
+from charrnn.inference.settings import CopyingSettings, GenerationSettings
 from charrnn.machine import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from charrnn.inference.generation import Chunk
+    from charrnn.inference.language_model import LanguageModel
+    from charrnn.inference.training_text import TrainingText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class WritingSettings(Settings):
             raise SettingsError("--raw has no effect with --json, whose escapes keep control characters; leave one out")
 
 
-@with_settings(GenerationSettings, WritingSettings)
+@with_settings(GenerationSettings, CopyingSettings, WritingSettings)
 def sample(
     model: Annotated[
         Path,
@@ -77,8 +80,10 @@ def sample(
       charrnn sample checkpoints/shakespeare
       charrnn sample checkpoints/shakespeare --prompt "KING RICHARD:" --length 300 --temperature 0.7
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
+      charrnn sample checkpoints/shakespeare --max-copy 30 --copying
       head -c 200 play.txt | charrnn sample checkpoints/shakespeare --prompt -
     """
+    copying = CopyingSettings(**CopyingSettings.part_of(given))
     writing = WritingSettings(**WritingSettings.part_of(given))
     num_samples = given.get("num_samples", 1)
     # numpy's product library reads it once, when loaded: a single stream is slower on more threads than one.
@@ -100,25 +105,84 @@ def sample(
     unknown = [char for char in settings.stop or "" if char not in language_model.vocab]
     if unknown:
         say(f"note: --stop ends no sample: the model does not know {describe_char(unknown[0])}, and never writes it")
-    chunks = generate(language_model.predictor, language_model.vocab, settings, prompt=prompt)
-    if not writing.json:
-        _write_texts(chunks, prompt, num_samples=num_samples, raw=writing.raw)
-        return
+    predictor = language_model.predictor
+    training = _training_text(language_model, model, copying)
+    if training is not None and copying.max_copy is not None:
+        from charrnn.models.copy_limit import Continuations, CopyLimit
 
-    import json
+        index = Continuations(training.ids, copying.max_copy, predictor.num_symbols)
+        predictor = CopyLimit(predictor, index, when_forced=cache(_say_forced))  # says it once
+    chunks = generate(predictor, language_model.vocab, settings, prompt=prompt)
+    made = _Made(num_samples)
+    if writing.json:
+        made.take_all(chunks)
+    else:
+        taken = made.passed_on(chunks) if copying.copying else chunks
+        _write_texts(taken, prompt, num_samples=num_samples, raw=writing.raw)
+    found = None
+    if training is not None and copying.copying:
+        from charrnn.inference.copying import Written, copying_of
+        from charrnn.reports.copying import copying_line, copying_to_json
 
-    texts = [""] * num_samples
-    ends = [""] * num_samples
-    for chunk in chunks:
-        texts[chunk.sample] += chunk.text
-        ends[chunk.sample] = chunk.ended or ""
-    result = {
-        "prompt": prompt,
-        **settings.to_json(),
-        "samples": [{"text": text, "ended": ended} for text, ended in zip(texts, ends, strict=True)],
-    }
-    # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
-    write_result(json.dumps(result, ensure_ascii=is_terminal()) + "\n")
+        written = [Written(prompt, text, ended == "length") for text, ended in zip(made.texts, made.ends, strict=True)]
+        found = copying_of(written, training.ids, language_model.vocab)
+        if not writing.json:
+            say(copying_line(found, num_samples=num_samples))
+    if writing.json:
+        import json
+
+        result = {
+            "prompt": prompt,
+            **settings.to_json(),
+            "max_copy": copying.max_copy,
+            "samples": [{"text": text, "ended": ended} for text, ended in zip(made.texts, made.ends, strict=True)],
+            **({} if found is None else {"copying": copying_to_json(found)}),
+        }
+        # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
+        write_result(json.dumps(result, ensure_ascii=is_terminal()) + "\n")
+
+
+class _Made:
+    """The texts of samples and why each ended, gathered from their chunks."""
+
+    def __init__(self, num_samples: int) -> None:
+        self.texts = [""] * num_samples
+        self.ends = [""] * num_samples
+
+    def passed_on(self, chunks: "Iterator[Chunk]") -> "Iterator[Chunk]":
+        """The same chunks, each kept when it is taken."""
+        for chunk in chunks:
+            self.texts[chunk.sample] += chunk.text
+            self.ends[chunk.sample] = chunk.ended or ""
+            yield chunk
+
+    def take_all(self, chunks: "Iterator[Chunk]") -> None:
+        """Keeps all chunks."""
+        for _ in self.passed_on(chunks):
+            pass
+
+
+def _training_text(model: "LanguageModel", path: Path, copying: CopyingSettings) -> "TrainingText | None":
+    """The text that the model has learned from, where an option asks for it."""
+    if not copying.needs_text:
+        return None
+
+    from charrnn.inference.training_text import find_training_text
+    from charrnn.reports.terminal import say
+
+    found = find_training_text(path, vocab=model.vocab, facts=model.facts, named=copying.training_text)
+    for note in found.notes:
+        say(f"note: {note}")
+    return found
+
+
+def _say_forced() -> None:
+    from charrnn.reports.terminal import say
+
+    say(
+        "note: --max-copy: where every symbol would have made a copy too long, one was drawn as without it",
+        on_new_line=True,
+    )
 
 
 def _write_texts(chunks: "Iterator[Chunk]", prompt: str, *, num_samples: int, raw: bool) -> None:

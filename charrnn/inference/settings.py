@@ -161,3 +161,47 @@ class ScoringSettings(Settings):
         if self.windowed is not None:
             return f"windowed-{self.windowed}"
         return "exact" if self.streams is None else f"streams-{self.streams}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyingSettings(Settings):
+    """What may be copied from the text that a model has learned from, and what is told of it.
+
+    Attributes:
+        max_copy: symbols in a row that a sample may copy; None sets no limit.
+        copying: tell what the samples have in common with the training text.
+        training_text: where that text is; none: where it was.
+
+    Raises:
+        SettingsError: a value is out of range; the message names it and the range.
+    """
+
+    max_copy: int | None = setting(
+        None,
+        help="Never write more than N characters (of a model of bytes: bytes) in a row as they stand in the text that "
+        "the model was trained on; the prompt counts.",
+        low=1,
+        high=1_000_000,
+    )
+    copying: bool = setting(
+        False,
+        help="Tell how many words also stand in the text that the model was trained on, and the longest passage that "
+        "is copied from it.",
+    )
+    training_text: tuple[str, ...] = _training_text("--max-copy and --copying")
+
+    def check_together(self) -> None:
+        """Makes sure that no setting is without effect.
+
+        Raises:
+            SettingsError: one is.
+        """
+        if self.training_text and not self.needs_text:
+            raise SettingsError(
+                "--training-text has no effect without --max-copy or --copying; add one, or leave it out"
+            )
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether the training text is needed."""
+        return self.copying or self.max_copy is not None
