@@ -4,10 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-DEMO   := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench soak clean
+.PHONY: help setup demo test check docs pictures bench soak clean
 
 help: ## List these targets.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -15,18 +14,14 @@ help: ## List these targets.
 setup: $(READY) ## Make .venv and install charrnn and its tools into it.
 
 $(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): a minute or more, most of it to download torch."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-demo: $(READY) ## Gather C headers of this machine, learn them for two minutes, write, score the held-out end.
-	$(BIN)/charrnn corpus c
-	$(BIN)/charrnn train corpora/c.txt --minutes 2 --name $(DEMO)
-	@echo
-	$(BIN)/charrnn sample checkpoints/$(DEMO) --length 600 --temperature 0.7 --seed 1
-	@echo
-	tail -c 200000 corpora/c.txt | $(BIN)/charrnn perplexity checkpoints/$(DEMO) -
+demo: $(READY) ## Get a text, learn it for two minutes, write, score: each step is explained.
+	@sh demo.sh $(BIN)/charrnn
 
 test: check ## Run all checks and tests.
 	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
@@ -39,6 +34,12 @@ check: $(READY) ## Run linters and type checker alone.
 
 docs: $(READY) ## Write docs/reference.md anew from the command line.
 	$(BIN)/python -m charrnn.cli.reference > docs/reference.md
+
+pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; ten minutes, with a network.
+	$(BIN)/charrnn corpus english shakespeare
+	$(BIN)/python tests/benchmarks/terminal_picture.py corpora/english.txt docs/pictures/terminal.svg
+	$(BIN)/python tests/benchmarks/notebook_output.py docs/first-steps.ipynb
+	$(BIN)/python tests/benchmarks/loss_picture.py corpora/shakespeare.txt 1.42 docs/pictures/loss.svg
 
 bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
 	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)

@@ -1,40 +1,48 @@
 """Train, sample and score character-level recurrent language models.
 
-``charrnn.load(path)`` gives a trained model; see ``charrnn.inference.language_model.LanguageModel``.
-Importing the package imports nothing heavy.
+    train(*texts, **settings)   a model learned from text, a LanguageModel
+    load(path)                  a model that was trained before
+    runs()                      what has been trained
+    event                       what happens in a run, for ``train(on_event=...)``
+
+Importing the package imports nothing heavy: each of these is looked up when it is asked for.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from charrnn.api import load, runs, train
+    from charrnn.errors import CharRNNError
     from charrnn.inference.language_model import LanguageModel
+    from charrnn.training import event
+    from charrnn.units import Score
 
     __version__: str
 
-__all__ = ["__version__", "load"]
+__all__ = ["CharRNNError", "LanguageModel", "Score", "__version__", "event", "load", "runs", "train"]
+
+_HOMES = {
+    "CharRNNError": "charrnn.errors:CharRNNError",
+    "LanguageModel": "charrnn.inference.language_model:LanguageModel",
+    "Score": "charrnn.units:Score",
+    "event": "charrnn.training.event",
+    "load": "charrnn.api:load",
+    "runs": "charrnn.api:runs",
+    "train": "charrnn.api:train",
+}
 
 
-def load(path: "str | Path", *, num_threads: int | None = None) -> "LanguageModel":
-    """The model in a model file or in a run's directory, ready to sample and score.
-
-    Args:
-        path: ``model.safetensors`` or the like, or the directory of a run.
-        num_threads: CPU threads for many streams; none: as many as there are cores.
-
-    Raises:
-        InputError: there is no such file, or it is not a whole model.
-    """
-    from charrnn.inference.language_model import load as load_model
-
-    return load_model(path, num_threads=num_threads)
-
-
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
     if name == "__version__":
-        # Looked up when asked for: the lookup takes longer than the rest of the import.
         from importlib.metadata import version
 
         return version("charrnn")
+    if name in _HOMES:
+        from pkgutil import resolve_name
+
+        return resolve_name(_HOMES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -21,7 +21,11 @@ class ExitCode(IntEnum):
 
 
 class CharRNNError(Exception):
-    """A mistake or mishap a user can act on: the message says what is wrong and what to do."""
+    """A mistake or mishap a user can act on: the message says what is wrong and what to do.
+
+    A setting that it names stands between backquotes: `hidden_size`, `level=byte`. The command shows the option
+    instead: --hidden-size, --level byte.
+    """
 
     exit_code = ExitCode.INTERNAL
 

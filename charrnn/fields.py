@@ -27,6 +27,7 @@ _KEY = "setting"
 _ALWAYS_THERE: Any = object()
 _SHOWN_CHARS = 60  # of a wrong value that a message quotes
 _PLAIN = re.compile(r"[A-Za-z0-9.,+-]{1,40}")
+_NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Setting:
         short: an option of one letter, such as "-n"; "" for none.
         metavar: what stands for the value in the help; "" for a word made of its type.
         shown_default: what the help says of the default, where the field's own value would say less.
+        names_run: whether its value names a run, which the shell can complete.
         changes_on_resume: whether a run that goes on may be given another value.
+        is_given_once: whether the command line refuses it a second time; else the last value holds.
         is_argument: whether the command line takes it by position, not by an option's name.
         is_internal: whether it has no option, because it follows from other things.
         before: the value that was in effect before the setting existed: what was stored then has it.
@@ -70,7 +73,9 @@ class Setting:
     short: str = ""
     metavar: str = ""
     shown_default: str | None = None
+    names_run: bool = False
     changes_on_resume: bool = False
+    is_given_once: bool = False
     is_argument: bool = False
     is_internal: bool = False
     before: Any = _ALWAYS_THERE
@@ -78,7 +83,7 @@ class Setting:
     @property
     def option(self) -> str:
         """Its name on the command line, such as "--hidden-size"; for an argument, the word for its value."""
-        return self.metavar if self.is_argument else "--" + self.name.replace("_", "-")
+        return self.metavar if self.is_argument else _option(self.name)
 
     @property
     def requirement(self) -> str:
@@ -137,7 +142,7 @@ class Setting:
             except ValueError:  # not a number, or one of too many digits
                 value = None
         elif self.kind is Path:
-            value = Path(text)
+            value = Path(text) if text else None
         if not self._takes(value):
             hint = did_you_mean(text, self.choices)
             if self.kind in (int, float) and "," in text:
@@ -155,7 +160,7 @@ class Setting:
             return float(value)
         if self.is_many and isinstance(value, list):
             return tuple(value)
-        if self.kind is Path and isinstance(value, str):
+        if self.kind is Path and isinstance(value, str) and value:
             return Path(value)
         return value
 
@@ -253,16 +258,55 @@ class Settings:
         return cls(**{name: known[name].from_plain(value) for name, value in stored.items()})
 
 
+def values_by_name(values: Mapping[str, Any], *groups: type[Settings]) -> dict[str, Any]:
+    """Values that a file or a program gives by name, each made that of its setting and checked.
+
+    Args:
+        values: by name; names may be written with dashes too.
+        groups: whose settings they may be, internal ones left out.
+
+    Raises:
+        SettingsError: a name is unknown or given twice, or a value is out of range.
+    """
+    known = {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise SettingsError(f"there is no setting {_quoted(key)}{did_you_mean(name, known)}")
+        if name in given:
+            raise SettingsError(f"{name} is given twice")
+        given[name] = known[name].from_plain(value)
+        known[name].check(given[name])
+    return given
+
+
 def did_you_mean(value: object, names: Iterable[str]) -> str:
     """A hint at the name that a user may have meant, to end a message with; "" where none is close.
 
-    >>> did_you_mean("lstn", ["rnn", "lstm", "gru"])
+    Capitals count as small letters.
+
+    >>> did_you_mean("LSTN", ["rnn", "lstm", "gru"])
     '; did you mean lstm?'
     """
     import difflib
 
-    close = difflib.get_close_matches(value, list(names), n=1) if isinstance(value, str) else []
-    return f"; did you mean {close[0]}?" if close else ""
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(value.casefold(), folded, n=1) if isinstance(value, str) else []
+    return f"; did you mean {folded[close[0]]}?" if close else ""
+
+
+def on_command_line(message: str) -> str:
+    """A message that names settings between backquotes, as the command says it: with options.
+
+    >>> on_command_line("`val_fraction` has no effect with `level=byte`")
+    '--val-fraction has no effect with --level byte'
+    """
+    return _NAMED.sub(lambda match: f"{_option(match[1])} {match[2] or ''}".rstrip(), message)
+
+
+def _option(name: str) -> str:
+    return "--" + name.rstrip("_").replace("_", "-")  # with_: a word of Python's own
 
 
 def _declared(cls: type[Settings]) -> dict[str, Setting]:

@@ -99,7 +99,7 @@ def probe_writable(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make the directory {str(directory)!r}: {error.strerror}; choose another with --out or --name"
+            f"cannot make the directory {str(directory)!r}: {error.strerror}; choose another with `out` or `name`"
         ) from error
     probe = temporary_beside(directory / "probe")
     try:
@@ -114,7 +114,7 @@ def probe_writable(directory: Path) -> None:
         with suppress(OSError):
             os.unlink(probe)  # noqa: PTH108
         raise OutputError(
-            f"cannot write into {str(directory)!r}: {describe(error, directory, 8)}; choose another with --out"
+            f"cannot write into {str(directory)!r}: {describe(error, directory, 8)}; choose another with `out`"
         ) from error
 
 

@@ -1,7 +1,9 @@
 """Units of a language model's score: nats, bits, perplexity, and the sums they come from."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 def bits(nats: float) -> float:
@@ -25,7 +27,10 @@ def perplexity(nats_per_char: float) -> float:
         return math.inf
 
 
-@dataclass(frozen=True, slots=True)
+_LARGEST_SUM = 1e150  # of nats, or of their squares: its own square is finite
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Score:
     """How well a model predicted a text: sums that add up over texts, and the averages made of them.
 
@@ -45,6 +50,8 @@ class Score:
     ...           num_bytes=2)
     >>> s.bits_per_char, round((s + s).perplexity, 9)
     (2.0, 4.0)
+    >>> s
+    Score(1.3863 ± 0.0000 nats/char, 2.0000 bits/char, 2.0000 bits/byte, perplexity 4.000; 2 characters)
     """
 
     nats: float
@@ -54,6 +61,24 @@ class Score:
     num_bytes: int
     num_unknown: int = 0
 
+    @classmethod
+    def from_sums(cls, values: Mapping[str, Any]) -> "Score":
+        """A score from its sums and counts by name, as ``dataclasses.asdict`` gives them.
+
+        Raises:
+            ValueError: one is no count, or no sum that can be reckoned with.
+            TypeError: one is missing, or there are others.
+        """
+        score = cls(**values)
+        for name, value in values.items():
+            if name.startswith("num_"):
+                is_right = type(value) is int and 0 <= value < 1 << 62
+            else:
+                is_right = type(value) in (int, float) and 0 <= value <= _LARGEST_SUM
+            if not is_right:
+                raise ValueError(f"{name} is {value!r}")
+        return score
+
     def __add__(self, other: "Score") -> "Score":
         return Score(
             self.nats + other.nats,
@@ -62,6 +87,17 @@ class Score:
             self.num_chars + other.num_chars,
             self.num_bytes + other.num_bytes,
             self.num_unknown + other.num_unknown,
+        )
+
+    def __repr__(self) -> str:
+        if not self.num_chars:
+            return "Score(nothing predicted)"
+        error = f" ± {self.standard_error:.4f}" if math.isfinite(self.standard_error) else ""
+        unknown = f", {self.num_unknown:,} unknown left out" if self.num_unknown else ""
+        return (
+            f"Score({self.nats_per_char:.4f}{error} nats/char, {self.bits_per_char:.4f} bits/char, "
+            f"{self.bits_per_byte:.4f} bits/byte, perplexity {self.perplexity:.3f}; "
+            f"{self.num_chars:,} character{'' if self.num_chars == 1 else 's'}{unknown})"
         )
 
     @property
@@ -85,18 +121,38 @@ class Score:
         return bits(self.nats) / self.num_bytes if self.num_bytes else math.nan
 
     @property
+    def nats_per_byte(self) -> float:
+        """Mean nats per UTF-8 byte; nan where nothing was predicted."""
+        return self.nats / self.num_bytes if self.num_bytes else math.nan
+
+    @property
     def perplexity(self) -> float:
         """exp(nats_per_char)."""
         return perplexity(self.nats_per_char)
 
     @property
+    def perplexity_per_byte(self) -> float:
+        """exp(nats_per_byte)."""
+        return perplexity(self.nats_per_byte)
+
+    @property
     def standard_error(self) -> float:
         """Standard error of nats_per_char, taking predictions as independent; nan below two predictions."""
+        return self._nats_error / self.num_chars if self.num_chars else math.nan
+
+    @property
+    def standard_error_per_byte(self) -> float:
+        """Standard error of nats_per_byte, likewise."""
+        return self._nats_error / self.num_bytes if self.num_bytes else math.nan
+
+    @property
+    def _nats_error(self) -> float:
+        """Standard error of the sum, nats."""
         n = self.num_predictions
-        if n < 2 or not self.num_chars:
+        if n < 2:
             return math.nan
-        variance = max(self.nats_squared - self.nats**2 / n, 0.0) / (n - 1)
-        return math.sqrt(n * variance) / self.num_chars
+        variance = max(self.nats_squared - self.nats * self.nats / n, 0.0) / (n - 1)
+        return math.sqrt(n * variance)
 
     def to_json(self) -> dict[str, float | int | None]:
         """Counts, sums and averages as plain values; a number that is not finite is null."""

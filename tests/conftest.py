@@ -11,6 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Whether output is coloured is up to each test.
+for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"):
+    os.environ.pop(name, None)
+
 # A time limit for each example would measure how busy the machine is; pytest's timeout ends what hangs.
 settings.register_profile("charrnn", deadline=None)
 settings.load_profile("charrnn")
@@ -31,6 +35,7 @@ def trained(tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("trained") / "run"
     list(make_trainer(make_task(), directory).run(never))
+    (directory / "run.toml").write_text("steps = 12\n")  # the command writes it
     return directory
 
 

@@ -18,9 +18,9 @@ from command import invoke
 from typer.main import get_command
 
 from charrnn.cli.app import app
-from charrnn.cli.options import read_config
 from charrnn.cli.train import GROUPS
 from charrnn.errors import ExitCode
+from charrnn.storage.config import read_config
 from charrnn.text.catalog import CATALOG, Entry
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,7 @@ ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n"
 TEXT = "".join(random.Random(0).choices(ALPHABET, k=20_000))
 PLAIN_PROGRAMS = {"cat", "head", "tail"}
 BUDGETS = ("--minutes", "--epochs", "--steps", "--hidden-size", "--length")
+TINY = "steps=2, batch_size=2, bptt=5, threads=1, hidden_size=8"
 SHORT = ("--steps", "2", "--batch-size", "2", "--bptt", "5", "--threads", "1")
 
 
@@ -92,9 +93,10 @@ class Reader:
         else:
             assert line == "pip install ."
 
-    def provide_run(self, path):
-        """Puts a small run where a page says that there is one."""
-        path = self.folder / path
+    def provide_run(self, given):
+        """Puts a small run where a page says that there is one, by its name or its path."""
+        is_name = Path(given).name == str(given) and not Path(given).suffix
+        path = self.folder / ("checkpoints" if is_name else "") / given
         if path.exists():
             return
         if path.suffix == ".safetensors":
@@ -102,7 +104,8 @@ class Reader:
         else:
             shutil.copytree(self._small_run, path if not path.suffix else path.parent)
 
-    def _provide_text(self, name):
+    def provide_text(self, name):
+        """Puts a small text where a page says that there is one; in a directory, where the name is one's."""
         path = self.folder / name
         if name == "-" or path.exists():
             return
@@ -115,7 +118,7 @@ class Reader:
         stages = [shlex.split(stage)[0] for stage in re.sub(r"\$\(.*\)", "", line).split("|")]
         assert set(stages) <= PLAIN_PROGRAMS
         for name in re.findall(r"\w[\w./-]*\.txt", line.partition(">")[0]):
-            self._provide_text(name)
+            self.provide_text(name)
         done = subprocess.run(["/bin/sh", "-ec", line], cwd=self.folder, capture_output=True, check=True)
         assert not done.stderr
         return done.stdout
@@ -127,10 +130,12 @@ class Reader:
         for key in ("texts", "val", "fit_temperature"):
             found = given.get(key) or ()
             for text in [found] if isinstance(found, str) else found:
-                self._provide_text(str(text))
+                self.provide_text(str(text))
         for key in ("model", "run", "resume", "init_from", "config"):
             if given.get(key):
                 self.provide_run(given[key])
+        for run in given["names"] or () if name == "runs" else ():
+            self.provide_run(run)
         ended = invoke(name, *self._shortened(name, options, given), stdin=stdin, cwd=self.folder)
         assert ended.code == 0, ended.err
         assert ended.out
@@ -187,10 +192,12 @@ def test_a_page_shows_commands_in_marked_blocks_alone():
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_every_program_shown_works(page, reader, capsys):
     for program in blocks(page, "python"):
-        for run in re.findall(r'"(checkpoints/\w+)"', program):
+        for run in re.findall(r'(?:load\(|resume=)"(\w+)"', program):
             reader.provide_run(run)
+        for text in re.findall(r'train\("([\w./]+)"', program):
+            reader.provide_text(text)
         with contextlib.chdir(reader.folder):
-            exec(program, {})
+            exec(re.sub(r"minutes=\d+", TINY, program), {})
         assert capsys.readouterr().out
 
 

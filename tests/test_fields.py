@@ -1,7 +1,9 @@
 """A setting stated once: its checks, its option, its parsing and its JSON all follow from that."""
 
+import ast
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charrnn
 from charrnn.cli.train import GROUPS
 from charrnn.errors import SettingsError
-from charrnn.fields import Setting, Settings, did_you_mean, setting
+from charrnn.fields import Setting, Settings, did_you_mean, on_command_line, setting
 from charrnn.inference.settings import GenerationSettings, ScoringSettings
 
 
@@ -234,3 +237,28 @@ def test_every_setting_has_a_help_and_a_default_in_its_range(group: type[Setting
 def test_no_name_stands_in_two_groups_of_one_command():
     names = [name for group in GROUPS for name in group.settings()]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("`seed` is 3", "--seed is 3"),
+        ("leave `by_line` out, or `level=byte`", "leave --by-line out, or --level byte"),
+        ("go on with `resume='my runs/r'`", "go on with --resume 'my runs/r'"),
+        ("no name here: `` ` `Seed` `a b`", "no name here: `` ` `Seed` `a b`"),
+    ],
+)
+def test_a_message_names_options_on_the_command_line(message, said):
+    assert on_command_line(message) == said
+
+
+def test_messages_outside_the_command_name_settings_and_not_options():
+    package = Path(charrnn.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.is_relative_to(package / "cli"):
+            continue
+        raised = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)]
+        strings = [part.value for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        for text in filter(lambda value: isinstance(value, str), strings):
+            commands_left_out = re.sub(r"(charrnn train|iconv|nproc-per-node).*", "", text)
+            assert not re.search(r"(?<!\w)--[a-z]", commands_left_out), (path, text)

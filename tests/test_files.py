@@ -107,7 +107,7 @@ def test_the_mode_follows_the_umask(tmp_path):
 
 def test_a_directory_that_cannot_be_made_or_written_is_told_beforehand(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="--out"):
+    with pytest.raises(OutputError, match="`out`"):
         probe_writable(tmp_path / "file" / "run")
     probe_writable(tmp_path / "new" / "run")
     assert list((tmp_path / "new" / "run").iterdir()) == []

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "cli": {"", "text", "models", "storage", "inference", "training", "reports"},
 }
 # The package's own front door and the command's stand above all folders.
-ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
+ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "api.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 WITHOUT_TORCH = ("text", "storage", "inference", "cli", "reports")
 # What options are made from: the command's help is there before numpy, let alone torch, would be loaded.

@@ -107,7 +107,7 @@ print(json.dumps([
     invoke("train", "--config", f"{run}/run.toml", "--out", runs, "--name", "again", "--quiet"),
     invoke("sample", run, "--length", "20", "--seed", "1"),
     invoke("perplexity", run, text, "--json", "--dynamic"),
-    invoke("inspect", run),
+    invoke("inspect", run, "--all"),
     invoke("verify", run),
     invoke("train", "--help"),
 ]))

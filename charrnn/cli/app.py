@@ -11,24 +11,31 @@ from typing import Annotated, NoReturn
 import typer
 
 from charrnn.cli.corpus import corpus
+from charrnn.cli.count import count
 from charrnn.cli.inspect import inspect
+from charrnn.cli.mix import mix
+from charrnn.cli.parser import Command, Group
 from charrnn.cli.perplexity import perplexity
+from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
 from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
 from charrnn.cli.train import train
 from charrnn.cli.verify import verify
 from charrnn.errors import CharRNNError, ExitCode
+from charrnn.fields import on_command_line
 from charrnn.reports.terminal import prepare_standard_streams, raise_for_stdout, say
 
 # Torch reports what it cannot have for the CPU as a plain RuntimeError.
 _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
+_NAME = "charrnn"
+_COMPLETION = "_CHARRNN_COMPLETE"  # set by the shell that asks what could stand at the cursor
 
-COMMANDS = (train, sample, perplexity, inspect, verify, corpus)
+COMMANDS = (train, sample, perplexity, count, mix, runs, inspect, verify, corpus)
 
 app = typer.Typer(
-    name="charrnn",
-    no_args_is_help=True,
-    add_completion=False,
+    name=_NAME,
+    cls=Group,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,8 +52,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def charrnn(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with any error.")] = False,
 ) -> None:
@@ -54,15 +62,18 @@ def charrnn(
 
     \b
     Examples:
-      charrnn corpus c
-      charrnn train corpora/c.txt --minutes 5
-      charrnn sample checkpoints/c --length 600
-      charrnn perplexity checkpoints/c other.c
+      charrnn corpus english
+      charrnn train corpora/english.txt --minutes 5
+      charrnn sample english --length 600
+      charrnn perplexity english other.txt
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def main() -> None:
@@ -70,6 +81,10 @@ def main() -> None:
     prepare_standard_streams()
     # numpy's word of an overflow names lines of code; whether a result is finite is looked at where it is made.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
+    if _COMPLETION in os.environ:
+        # The shell waits between two keys. Rich would take longer to load than all the rest, and eat what helps say in
+        # brackets; with None here, typer takes it for not installed.
+        sys.modules["rich"] = None  # type: ignore[assignment]
     debug = "--debug" in sys.argv[1:] or bool(os.environ.get("CHARRNN_DEBUG"))
     try:
         with stop_on_signals() as request:
@@ -79,7 +94,7 @@ def main() -> None:
     except CharRNNError as error:
         if debug:
             raise
-        say(f"charrnn: {error}")
+        say(f"charrnn: {on_command_line(str(error))}")
         sys.exit(error.exit_code)
     except Exception as error:  # the last resort: one line for the user, the rest on request
         stop = _stop_within(error)
@@ -108,7 +123,7 @@ def _command() -> Callable[..., None]:
 
 def _run(request: StopRequest) -> None:
     try:
-        _command()(obj=request)
+        _command()(prog_name=_NAME, obj=request)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer ends so where the help meets a closed pipe
             raise_for_stdout(end.__context__)

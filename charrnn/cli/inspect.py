@@ -1,11 +1,14 @@
 """``charrnn inspect``: what a model is, what it learned from and how well it does, without running it."""
 
+import shlex
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from charrnn.cli.run_argument import RunOrFile, chosen_run
+from charrnn.errors import SettingsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,27 +23,41 @@ _SHOWN_VALUE = 10_000
 
 
 def inspect(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or a model file.", show_default=False, readable=False
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    model: RunOrFile = None,
+    everything: Annotated[
+        bool, typer.Option("--all", "-v", help="Show every setting, every claim and each weight's mean and deviation.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as one JSON object.")] = False,
 ) -> None:
-    """Show what a model is and how it was made. A model whose weights went wrong is shown too.
+    """Show what a model is, what it learned from, how good it is, how it was made and how to use it.
 
-    What is computed from the weights comes first. What the file only says of itself is listed under "claims".
+    What is computed from the weights comes first. What the file only says of itself is listed under "claims". A model
+    whose weights went wrong is shown too.
 
     \b
     Examples:
-      charrnn inspect checkpoints/shakespeare
+      charrnn inspect shakespeare
+      charrnn inspect shakespeare --all
       charrnn inspect model.safetensors --json
     """
-    from charrnn.reports.terminal import is_terminal, write_result, write_table
+    from charrnn.reports.description import description_rows
+    from charrnn.reports.terminal import is_terminal, write_facts, write_result
     from charrnn.storage.model_file import model_path, read_model
+    from charrnn.storage.run_name import name_to_type
 
-    facts = {"file": str(model_path(model)), **_described(read_model(model, allow_nonfinite=True))}
+    if everything and as_json:
+        raise SettingsError("--json shows all of it already; leave --all out")
+    chosen = chosen_run(model)
+    file = model_path(chosen)
+    found = read_model(file, allow_nonfinite=True)
+    facts = {"file": str(file), **_described(found)}
+    if not everything and not as_json:
+        use = shlex.quote(str(file)) if chosen == file else name_to_type(chosen)
+        num_nonfinite = facts["num_nonfinite"]
+        write_facts(
+            description_rows(found.settings, found.vocab, found.facts, file=file, use=use, num_nonfinite=num_nonfinite)
+        )
+        return
     if as_json:
         import json
 
@@ -50,11 +67,10 @@ def inspect(
         return
     weights = facts.pop("weights")
     leaves = _flat(facts)
-    rows = [[key, _cut(_shown(value), _SHOWN_VALUE)] for key, value in islice(leaves, _SHOWN_ROWS)]
+    rows = [(key, _cut(_shown(value), _SHOWN_VALUE)) for key, value in islice(leaves, _SHOWN_ROWS)]
     if next(leaves, None) is not None:
-        rows.append(["...", "there is more, which --json shows"])
-    rows += [[f"weights.{name}", _shown_weight(weight)] for name, weight in weights.items()]
-    write_table(["", ""], rows, align="ll")
+        rows.append(("...", "there is more, which --json shows"))
+    write_facts(rows + [(f"weights.{name}", _shown_weight(weight)) for name, weight in weights.items()])
 
 
 def _described(model: "ModelFile") -> dict[str, Any]:

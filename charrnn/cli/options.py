@@ -3,16 +3,17 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from charrnn.errors import InputError, SettingsError
-from charrnn.fields import Setting, Settings, did_you_mean
+from charrnn.cli.run_argument import run_names
+from charrnn.errors import SettingsError
+from charrnn.fields import Setting, Settings
 
-_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_WORDS = {int: "whole number", float: "number", str: "text", Path: "path"}
 
 
 def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -41,7 +42,7 @@ def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Ca
                 if name not in known:
                     given[name] = value
                 elif value is not None and value is not False and value != []:
-                    given[name] = tuple(value) if isinstance(value, list) else value
+                    given[name] = _one_or_all(value, known[name]) if isinstance(value, list) else value
                 elif value is False and known[name].default is True:
                     given[name] = False
             function(**given)
@@ -56,49 +57,14 @@ def with_settings(*groups: type[Settings]) -> Callable[[Callable[..., None]], Ca
     return decorate
 
 
-def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
-    """Settings from a TOML file of names and values, each checked.
-
-    Args:
-        path: of the file.
-        groups: whose settings it may hold; names may be written with dashes too.
+def require_one_voice(settings: Any) -> None:  # noqa: ANN401 - any group that has both
+    """Makes sure that a command is not told to say less and more.
 
     Raises:
-        InputError: the file cannot be read, or is not TOML.
-        SettingsError: a name is unknown, or a value is out of range.
+        SettingsError: it is.
     """
-    import tomllib
-
-    try:
-        values = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin files with a mark
-    except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not a TOML file of settings: {error}") from error
-    known = {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
-    given = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            raise SettingsError(f"{str(path)!r}: there is no setting {key!r}{did_you_mean(name, known)}")
-        if name in given:
-            raise SettingsError(f"{str(path)!r}: {name} is given twice")
-        given[name] = known[name].from_plain(value)
-        try:
-            known[name].check(given[name])
-        except SettingsError as error:
-            raise SettingsError(f"{str(path)!r}: {error}") from error
-    return given
-
-
-def write_config(settings: Mapping[str, Any]) -> bytes:
-    """A TOML file of settings, for ``read_config``; what is None is left out."""
-    import tomli_w
-
-    from charrnn.storage.container import plain
-
-    given = {name: value for name, value in settings.items() if value is not None}
-    return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
+    if settings.quiet and settings.verbose:
+        raise SettingsError("`quiet` says less, `verbose` says more; leave one of them out")
 
 
 def settings_of(command: Callable[..., None]) -> dict[str, Setting]:
@@ -107,9 +73,16 @@ def settings_of(command: Callable[..., None]) -> dict[str, Setting]:
     return found
 
 
-def shown_metavar(setting: Setting) -> str:
-    """What stands for the value in the help."""
-    return setting.metavar or "|".join(setting.choices) or _METAVARS[setting.kind]
+def shown_value(setting: Setting) -> str:
+    """What stands for the value in the help: an argument's name, the words to choose from, or a word for its kind."""
+    if setting.is_argument:
+        return setting.metavar
+    return "|".join(setting.choices) or f"<{value_word(setting)}>"
+
+
+def value_word(setting: Setting) -> str:
+    """What a value is, in a word or two, such as "whole number" or "directory"."""
+    return setting.metavar.lower().replace("_", " ") or _WORDS[setting.kind]
 
 
 def shown_default(setting: Setting) -> str:
@@ -128,15 +101,23 @@ def _unset(setting: Setting) -> Any:  # noqa: ANN401 - typer's idea of "not give
     return False if setting.kind is bool and setting.default is False else None
 
 
+def _one_or_all(values: list[Any], setting: Setting) -> Any:  # noqa: ANN401 - of the setting's type
+    if setting.is_many:
+        return tuple(values)
+    if len(values) > 1:
+        raise SettingsError(f"{setting.option} is given {len(values)} times, and takes one value; leave the others out")
+    return values[0]
+
+
 def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
-    default = shown_default(setting)
-    help_text = setting.help + (f"  [default: {default}]" if default else "")
-    common: dict[str, Any] = {"help": help_text, "show_default": False}
+    common: dict[str, Any] = {"help": setting.help, "show_default": shown_default(setting) or False}
     if setting.kind is not bool:
-        common["metavar"] = shown_metavar(setting)
+        common["metavar"] = shown_value(setting)
         common["parser"] = setting.parse
         if setting.choices:
             common["autocompletion"] = lambda: list(setting.choices)
+        if setting.names_run:
+            common["autocompletion"] = run_names
     if setting.is_argument:
         return Annotated[list[str] | None, typer.Argument(**common)]
     names = [setting.option, *([setting.short] if setting.short else [])]
@@ -146,4 +127,5 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type for typer
         if setting.default is not False:
             names[0] += "/--no-" + setting.option.removeprefix("--")
         return Annotated[bool | None if setting.default is not False else bool, typer.Option(*names, **common)]
-    return Annotated[list[str] | None if setting.is_many else str | None, typer.Option(*names, **common)]
+    can_repeat = setting.is_many or setting.is_given_once
+    return Annotated[list[str] | None if can_repeat else str | None, typer.Option(*names, **common)]

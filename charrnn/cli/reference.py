@@ -6,13 +6,13 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
 
 from charrnn.cli.app import COMMANDS, app, charrnn
-from charrnn.cli.options import settings_of, shown_default, shown_metavar
+from charrnn.cli.help import shown_default, written
+from charrnn.cli.options import settings_of, value_word
 from charrnn.fields import Setting
 from charrnn.reports.terminal import write_result
 
@@ -79,29 +79,25 @@ def _section(command: Callable[..., None]) -> str:
 
 def _row(parameter: Any, known: Mapping[str, Setting]) -> _Row:  # noqa: ANN401 - an option or argument of typer's
     setting = known.get(parameter.name)
+    value, default = "", ""
     if parameter.param_type_name == "argument":
-        word = parameter.metavar.removesuffix("...")
-        names = (word if parameter.required else f"[{word}]") + ("..." if parameter.nargs == -1 else "")
+        names = written(parameter)
     else:
-        switched = "/".join([parameter.opts[0], *parameter.secondary_opts])
-        names = ", ".join([switched, *parameter.opts[1:]])
-    if setting is not None:
-        value, default, meaning = _value(setting), shown_default(setting), setting.help
-        default = "on" if setting.default is True else default
-    else:
-        words = (parameter.metavar or "").split("|")
+        short = [name for name in parameter.opts if not name.startswith("--")]
+        long = [name for name in parameter.opts if name.startswith("--")]
+        names = ", ".join(["/".join([*long, *parameter.secondary_opts]), *short])
+        default = shown_default(parameter)
+        words = (parameter.metavar or "").strip("<>").split("|")
         value = words[0] if len(words) == 1 else f"one of {', '.join(words)}"
-        if isinstance(parameter.default, Path):
-            value = "DIRECTORY"
-        default = str(parameter.default) if isinstance(parameter.default, str | Path) else ""
-        meaning = parameter.help or ""
+    if setting is not None:
+        value, default = _value(setting), "on" if setting.default is True else default
     return _Row(
         names=names,
-        panel=getattr(parameter, "rich_help_panel", None) or "",
+        panel=parameter.rich_help_panel or "",
         value=value,
         default=default,
         on_resume="yes" if setting is not None and setting.changes_on_resume else "no",
-        meaning=meaning,
+        meaning=parameter.help or "",
     )
 
 
@@ -110,7 +106,7 @@ def _value(setting: Setting) -> str:
     if setting.kind is bool:
         return ""
     is_exact = setting.choices or setting.kind in (int, float)
-    return setting.requirement if is_exact else shown_metavar(setting)
+    return setting.requirement if is_exact else value_word(setting)
 
 
 def _table(heading: str, rows: list[_Row], *, can_resume: bool) -> str:

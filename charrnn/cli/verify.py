@@ -1,29 +1,30 @@
 """``charrnn verify``: whether everything is there that should be, and whole."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.errors import CharRNNError, ExitCode, InputError
+from charrnn.fields import on_command_line
 
 if TYPE_CHECKING:
     from charrnn.storage.model_file import ModelFile
     from charrnn.training.checkpoint import Checkpoint
 
 _Row = list[str]
+_WHOLE, _NOT_WHOLE, _MISSING = "whole", "NOT WHOLE", "MISSING"
+_STYLES = {_WHOLE: "good", _NOT_WHOLE: "bad", _MISSING: "bad"}
 
 
 def verify(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_FILE", help="Directory of a run, or one of its files.", show_default=False, readable=False
-        ),
-    ],
+    run: RunOrFile = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit code tells.")] = False,
 ) -> None:
-    """Read every byte of a run's files; say whether each is there and whole. Exit code 3 if one is not.
+    """Check that each of a run's files, or one file, is there and whole. Exit code 3 if one is not.
 
     Whole means: the digest inside matches all bytes, weights have the shapes their settings give them, every number
     is finite, and model and training state are of one run. An incomplete last line of the history is not damage: the
@@ -31,22 +32,18 @@ def verify(
 
     \b
     Examples:
-      charrnn verify checkpoints/shakespeare
+      charrnn verify shakespeare
       charrnn verify model.safetensors
     """
     from charrnn.reports.terminal import write_table
+    from charrnn.storage.run_lock import is_directory
 
-    rows = _check_run(run) if _is_directory(run) else [_check_file(run)]
-    write_table(["", "", ""], rows, align="lll")
-    if any(row[1] != "whole" for row in rows):
+    path = chosen_run(run)
+    rows = _check_run(path) if is_directory(path) else [[path.name or str(path), *_check_file(path)]]
+    if not quiet:
+        write_table(["", "", ""], rows, align="lll", styles=_STYLES)
+    if any(row[1] != _WHOLE for row in rows):
         raise typer.Exit(ExitCode.INPUT)
-
-
-def _is_directory(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _is_missing(path: Path) -> bool:
@@ -57,10 +54,8 @@ def _is_missing(path: Path) -> bool:
 
 
 def _check_file(path: Path) -> _Row:
-    """The row of one file, read as what its name in a run says; by any other name it is a model."""
-    from charrnn.storage.metrics import METRICS_NAME
-    from charrnn.storage.run_directory import CONFIG_NAME
-    from charrnn.storage.training_file import TRAINING_NAME
+    """What is found of one file, read as what its name in a run says; by any other name it is a model."""
+    from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, TRAINING_NAME
     from charrnn.training.checkpoint import read_checkpoint
 
     described: dict[str, Callable[[], str]] = {
@@ -73,10 +68,8 @@ def _check_file(path: Path) -> _Row:
 
 
 def _check_run(run: Path) -> list[_Row]:
-    from charrnn.storage.metrics import METRICS_NAME
-    from charrnn.storage.model_file import MODEL_NAME
-    from charrnn.storage.run_directory import CONFIG_NAME, is_in_use
-    from charrnn.storage.training_file import TRAINING_NAME
+    from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, MODEL_NAME, TRAINING_NAME
+    from charrnn.storage.run_lock import is_in_use
 
     model_path, training_path = run / MODEL_NAME, run / TRAINING_NAME
     history_path, config_path = run / METRICS_NAME, run / CONFIG_NAME
@@ -96,35 +89,41 @@ def _check_run(run: Path) -> list[_Row]:
         return _of_training(checkpoint)
 
     def model() -> str:
+        from charrnn.storage.model_file import is_of_run
+
         found = _model(model_path)
-        if checkpoint is not None and (found.settings, found.vocab) != (checkpoint.model, checkpoint.vocab):
+        if checkpoint is not None and not is_of_run(found.to_facts(), checkpoint.to_facts()):
             raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
 
     # A run in training has written some of its files, and will write the others.
     is_complete = not is_in_use(run)
-    rows = []
+    rows: list[_Row] = []
+
+    def add(path: Path, check: Callable[[], str], *, missing: str = "", at: int | None = None) -> None:
+        rows.insert(len(rows) if at is None else at, [path.name, *_checked(path, check, missing=missing)])
+
     if training_path.exists() or is_complete:
-        rows.append(_checked(training_path, training, missing="the run cannot be resumed"))
+        add(training_path, training, missing="the run cannot be resumed")
     is_evaluated = is_complete and (checkpoint is None or checkpoint.best is not None)
     if model_path.exists() or is_evaluated:
-        rows.insert(0, _checked(model_path, model, missing="the best model is lost; resume or train again"))
+        add(model_path, model, missing="the best model is lost; resume or train again", at=0)
     if history_path.exists() or is_evaluated:
-        missing = "the history of the losses is lost"
-        rows.append(_checked(history_path, lambda: _of_history(history_path), missing=missing))
-    if config_path.exists():
-        rows.append(_checked(config_path, lambda: _of_config(config_path)))
+        history = partial(_of_history, history_path, may_be_empty=not is_evaluated)
+        add(history_path, history, missing="the history of the losses is lost")
+    if config_path.exists() or is_complete:
+        add(config_path, lambda: _of_config(config_path), missing="--config cannot take its settings")
     return rows
 
 
 def _checked(path: Path, check: Callable[[], str], *, missing: str = "") -> _Row:
-    """A row of the table: file, verdict, and what is known of it or wrong with it."""
+    """The verdict on a file, and what is known of it or wrong with it."""
     if missing and _is_missing(path):
-        return [str(path), "MISSING", missing]
+        return [_MISSING, missing]
     try:
-        return [str(path), "whole", check()]
+        return [_WHOLE, check()]
     except CharRNNError as error:
-        return [str(path), "NOT WHOLE", str(error)]
+        return [_NOT_WHOLE, on_command_line(str(error))]
 
 
 def _model(path: Path) -> "ModelFile":
@@ -134,10 +133,21 @@ def _model(path: Path) -> "ModelFile":
 
 
 def _of_model(model: "ModelFile") -> str:
-    score = model.facts.get("held_out")
-    nats = score.get("nats_per_char") if isinstance(score, dict) else None
-    claimed = f", which claims a held-out loss of {nats:.4f} nats/char" if isinstance(nats, float) else ""
+    nats, level = _claimed_nats(model), model.vocab.level
+    claimed = "" if nats is None else f", which claims a held-out loss of {nats:.4f} nats/{level}"
     return f"{model.settings.num_parameters:,} weights, {model.vocab.size} symbols{claimed}"
+
+
+def _claimed_nats(model: "ModelFile") -> float | None:
+    """Held-out nats per symbol, as far as the file tells; of a model of characters an old file tells nothing else."""
+    score = model.facts.get("held_out")
+    if not isinstance(score, dict):
+        return None
+    if model.vocab.level == "char":
+        value = score.get("nats_per_char")
+        return value if isinstance(value, float) else None
+    nats, count = score.get("nats"), score.get("num_bytes")
+    return nats / count if isinstance(nats, float) and isinstance(count, int) and count else None
 
 
 def _of_training(checkpoint: "Checkpoint") -> str:
@@ -145,15 +155,20 @@ def _of_training(checkpoint: "Checkpoint") -> str:
     return f"step {checkpoint.step:,}{planned}"
 
 
-def _of_history(path: Path) -> str:
+def _of_history(path: Path, *, may_be_empty: bool = False) -> str:
     from charrnn.storage.metrics import check_metrics
 
     num_lines = check_metrics(path)
+    if not num_lines and not may_be_empty:
+        raise InputError("it is empty: the history of the losses is lost")
     return f"{num_lines} line{'' if num_lines == 1 else 's'}"
 
 
 def _of_config(path: Path) -> str:
-    from charrnn.cli.options import read_config
     from charrnn.cli.train import GROUPS
+    from charrnn.storage.config import read_config
 
-    return f"{len(read_config(path, *GROUPS))} settings"
+    num_settings = len(read_config(path, *GROUPS))
+    if not num_settings:
+        raise InputError("it holds no settings")
+    return f"{num_settings} setting{'' if num_settings == 1 else 's'}"

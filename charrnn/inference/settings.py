@@ -9,14 +9,17 @@ from charrnn.machine import MAX_THREADS
 from charrnn.models.settings import SamplingSettings
 
 MAX_STREAMS = 65_536
+_TEXT, _PROTOCOL, _APART, _OUTPUT, _MACHINE = "Text", "Protocol", "Scores that stand apart", "Output", "Machine"
+_COPYING = "Copying"
 
 
-def _training_text(options: str) -> Any:  # noqa: ANN401 - a field
+def _training_text(options: str, *, panel: str) -> Any:  # noqa: ANN401 - a field
     return setting(
         (),
         help=f"Where the text is that the model was trained on, for {options}, if it is no longer where it was; may be "
         "repeated.",
         metavar="TEXT",
+        panel=panel,
     )
 
 
@@ -41,6 +44,7 @@ class GenerationSettings(SamplingSettings):
         low=0,
         high=10**12,
         short="-n",
+        panel=_TEXT,
     )
     seed: int = setting(
         0,
@@ -48,17 +52,21 @@ class GenerationSettings(SamplingSettings):
         low=0,
         high=2**63 - 1,
         shown_default="a new one for each run",
+        panel=_TEXT,
     )
     num_samples: int = setting(
         1,
         help="How many texts, computed side by side; text i does not depend on their number.",
         low=1,
         high=100_000,
+        panel=_TEXT,
     )
     stop: str | None = setting(
         None,
         help="End a sample after this text; the prompt does not count.",
         metavar="TEXT",
+        is_given_once=True,
+        panel=_TEXT,
     )
 
     def check_together(self) -> None:
@@ -68,7 +76,7 @@ class GenerationSettings(SamplingSettings):
             SettingsError: it is empty.
         """
         if self.stop == "":
-            raise SettingsError("the stop text is empty; give at least one character, or leave it out")
+            raise SettingsError("the `stop` text is empty; give at least one character, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +88,8 @@ class ScoringSettings(Settings):
         by_line: score each line by itself.
         streams: parts of each text that are read side by side; None reads it as one.
         dynamic: also report the score of a model that goes on learning.
+        with_: models to mix with.
+        fit: a text that the weights of the mixture are fitted on.
         fit_temperature: a text; also report the score at the softmax temperature that suits it best.
         baselines: also report what simpler means make of the texts.
         training_text: where the text is that the model has learned from; none: where it was.
@@ -97,10 +107,12 @@ class ScoringSettings(Settings):
         help="Begin again every N predictions, as models of a fixed context are scored.",
         low=1,
         high=2**62,
+        panel=_PROTOCOL,
     )
     by_line: bool = setting(
         False,
         help="Score each line by itself, as the line after another, and rank the lines: 1 is the most probable.",
+        panel=_PROTOCOL,
     )
     streams: int | None = setting(
         None,
@@ -108,33 +120,59 @@ class ScoringSettings(Settings):
         "and approximate.",
         low=1,
         high=MAX_STREAMS,
+        panel=_PROTOCOL,
     )
     dynamic: bool = setting(
         False,
         help="Also report the score of a model that goes on learning from each text while it is scored (dynamic "
         "evaluation); slow.",
+        panel=_APART,
+    )
+    with_: tuple[str, ...] = setting(
+        (),
+        help="Also report the score of the model mixed with this one, such as counts of the same text; may be "
+        "repeated.",
+        metavar="RUN_OR_FILE",
+        names_run=True,
+        panel=_APART,
+    )
+    fit: str | None = setting(
+        None,
+        help="Fit how far each model of the mixture is trusted on this text, which none of them has learned; without "
+        "it each counts by its own held-out score.",
+        metavar="TEXT",
+        panel=_APART,
     )
     fit_temperature: str | None = setting(
         None,
         help="Also report the score at the softmax temperature that suits this other text best.",
-        metavar="TEXT",
+        metavar="FILE",
+        is_given_once=True,
+        panel=_APART,
     )
     baselines: bool = setting(
         False,
         help="Also report what simpler means, given the text that the model was trained on, make of these: a uniform "
         "guess, character frequencies, n-grams, xz, bz2 and gzip.",
+        panel=_APART,
     )
-    training_text: tuple[str, ...] = _training_text("--baselines")
+    training_text: tuple[str, ...] = _training_text("--baselines", panel=_APART)
     unknown: str = setting(
         "error",
         help="Characters that the model does not know: an error, or left out and counted; a line with more of them "
         "ranks lower.",
         choices=("error", "skip"),
+        panel=_TEXT,
     )
-    encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME")
-    json: bool = setting(False, help="Print one JSON object.")
+    encoding: str = setting("utf-8", help="Encoding of the texts.", metavar="NAME", panel=_TEXT)
+    json: bool = setting(False, help="Print one JSON object.", panel=_OUTPUT)
     threads: int | None = setting(
-        None, help="CPU threads for streams side by side.", low=1, high=MAX_THREADS, shown_default="all cores"
+        None,
+        help="CPU threads for streams side by side.",
+        low=1,
+        high=MAX_THREADS,
+        shown_default="all cores",
+        panel=_MACHINE,
     )
 
     def check_together(self) -> None:
@@ -144,14 +182,17 @@ class ScoringSettings(Settings):
             SettingsError: several are.
         """
         if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
-            raise SettingsError("--windowed, --by-line and --streams are different ways to score; give one of them")
-        if (self.dynamic or self.fit_temperature is not None or self.baselines) and self.protocol != "exact":
+            raise SettingsError("`windowed`, `by_line` and `streams` are different ways to score; give one of them")
+        if self.fit is not None and not self.with_:
+            raise SettingsError("`fit` fits a mixture; name what to mix with by `with_`")
+        stands_apart = self.dynamic or self.with_ or self.fit_temperature is not None or self.baselines
+        if stands_apart and self.protocol != "exact":
             raise SettingsError(
-                "--dynamic, --fit-temperature and --baselines stand beside the exact score; leave "
-                "--windowed, --by-line and --streams out"
+                "`dynamic`, `with_`, `fit_temperature` and `baselines` stand beside the exact score; leave "
+                "`windowed`, `by_line` and `streams` out"
             )
         if self.training_text and not self.baselines:
-            raise SettingsError("--training-text has no effect without --baselines; add that, or leave it out")
+            raise SettingsError("`training_text` has no effect without `baselines`; add that, or leave it out")
 
     @property
     def protocol(self) -> str:
@@ -182,13 +223,15 @@ class CopyingSettings(Settings):
         "the model was trained on; the prompt counts.",
         low=1,
         high=1_000_000,
+        panel=_COPYING,
     )
     copying: bool = setting(
         False,
         help="Tell how many words also stand in the text that the model was trained on, and the longest passage that "
         "is copied from it.",
+        panel=_COPYING,
     )
-    training_text: tuple[str, ...] = _training_text("--max-copy and --copying")
+    training_text: tuple[str, ...] = _training_text("--max-copy and --copying", panel=_COPYING)
 
     def check_together(self) -> None:
         """Makes sure that no setting is without effect.
@@ -198,7 +241,7 @@ class CopyingSettings(Settings):
         """
         if self.training_text and not self.needs_text:
             raise SettingsError(
-                "--training-text has no effect without --max-copy or --copying; add one, or leave it out"
+                "`training_text` has no effect without `max_copy` or `copying`; add one, or leave it out"
             )
 
     @property

@@ -1,7 +1,7 @@
 """Texts scored as the settings say: whole or by line, and, apart, by more than the model itself."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
 from charrnn.inference.baselines import Baselines, Cost, compare
+from charrnn.inference.mixing import mixed
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
 from charrnn.inference.training_text import TrainingText
 from charrnn.machine import num_cores
-from charrnn.models.open import open_network
+from charrnn.models.open import open_model, open_network
 from charrnn.models.predictor import Predictor
-from charrnn.storage.model_file import ModelFile
+from charrnn.storage.model_file import ModelFile, require_network
 from charrnn.text.corpus import Encoded, encode_source
 from charrnn.text.settings import is_stdin
-from charrnn.text.source import Found, Source, find_sources
+from charrnn.text.source import Found, Source, find_sources, typed_source
 from charrnn.text.vocab import UnknownCharacterError, Vocab
 from charrnn.units import ZERO_SCORE, Score
 
@@ -36,7 +37,8 @@ class LineScore:
         line: its number in its text, from 1.
         text: the line without its end.
         score: its own.
-        rank: its place among all lines scored together, 1 for the most probable; None where nothing was predicted.
+        rank: its place among all lines scored together, 1 for the most probable; lines as probable as each other have
+            one rank, and the next one's counts them all; None where nothing was predicted.
             What the vocabulary lacks costs no nats: a line comes after all those with fewer such characters.
     """
 
@@ -65,6 +67,7 @@ class ScoredTexts:
         temperature: of the softmax, where it was fitted.
         apart: scores that are not the model's alone, by name.
         notes: what the user should know of how the texts were found.
+        level: what a symbol of the model is, "char" or "byte".
         seconds: that scoring took.
         baselines: what simpler means make of the texts, where they were asked for.
     """
@@ -74,6 +77,7 @@ class ScoredTexts:
     temperature: float | None = None
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    level: str = "char"
     seconds: float = field(default=0.0, compare=False)
     baselines: Baselines | None = None
 
@@ -84,14 +88,22 @@ class ScoredTexts:
 
 
 def score_texts(
-    model: ModelFile, names: Sequence[str], settings: ScoringSettings, *, training: TrainingText | None = None
+    model: ModelFile,
+    names: Sequence[str],
+    settings: ScoringSettings,
+    *,
+    typed: Sequence[str] = (),
+    beside: Mapping[str, ModelFile] | None = None,
+    training: TrainingText | None = None,
 ) -> ScoredTexts:
-    """The scores of the texts that ``names`` name.
+    """The scores of the texts that ``names`` name, and of those that are given themselves.
 
     Args:
         model: what scores them.
         names: files, directories or "-".
         settings: how.
+        typed: texts; they come after those that are read.
+        beside: models to mix it with, by name; scores of each and of the mixture stand apart.
         training: what the model has learned from; given, baselines learn from it and are scored too.
 
     Raises:
@@ -100,15 +112,19 @@ def score_texts(
     """
     other = settings.fit_temperature
     if model.vocab.level == "byte" and settings.encoding != ScoringSettings.settings()["encoding"].default:
-        raise SettingsError("--encoding goes with a model of characters; this one reads bytes: leave it out")
+        raise SettingsError("`encoding` goes with a model of characters; this one reads bytes: leave it out")
     if other is not None and is_stdin(other) and any(map(is_stdin, names)):
         raise SettingsError(
-            "standard input is named both to be scored and with --fit-temperature; name a file for one of them"
+            "standard input is named both to be scored and with `fit_temperature`; name a file for one of them"
         )
     sources, notes = _find(names, model.vocab, settings)
+    sources += map(typed_source, typed)
     # Fitted first: what is wrong with the other text is told before a long text has been scored.
-    fitted = None if other is None else _fit(model, other, settings)
-    predictor = open_network(model.settings, model.weights, num_threads=settings.threads)
+    fitted = None
+    if other is not None:
+        fitted, other_notes = _fit(model, other, settings)
+        notes += other_notes
+    predictor = open_model(model.settings, model.weights, num_threads=settings.threads)
     started = time.perf_counter()
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, sources, settings)
@@ -118,16 +134,28 @@ def score_texts(
         started = time.perf_counter()
         texts = _score_whole(predictor, model.vocab, encoded, settings)
     seconds = time.perf_counter() - started
-    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), seconds=seconds)
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), level=model.vocab.level, seconds=seconds)
     if not found.total.num_predictions:
-        raise InputError(
-            f"nothing to score in {', '.join(repr(text.name) for text in texts)}: the first symbol is given, "
-            "so a text needs at least two that the model knows"
-        )
-    found = replace(found, apart=_score_apart(model, encoded, fitted, settings))
+        names_of_texts = ", ".join(repr(text.name) for text in texts)
+        raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
+    apart = _score_apart(model, encoded, fitted, settings)
+    if beside:
+        apart |= _score_mixed(model, beside, encoded, settings)
+    found = replace(found, apart=apart)
     if training is None:
         return found
     return replace(found, baselines=compare(encoded, training, model.vocab, beside=_costs(model, found, training)))
+
+
+def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
+    """Why a text without a prediction has none; see ``score_lines`` and ``score_ids`` for what is given."""
+    if not settings.by_line:
+        return "the first symbol is given, so a text needs at least two that the model knows"
+    if "\n" in vocab:
+        return "by line, a text needs at least one symbol that the model knows"
+    return (
+        "the model knows no newline, so the first symbol of a line is given, and one needs at least two that it knows"
+    )
 
 
 def _find(names: Sequence[str], vocab: Vocab, settings: ScoringSettings) -> Found:
@@ -167,10 +195,15 @@ class _Fitted(NamedTuple):
     name: str
 
 
-def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> _Fitted:
-    text = _one_text(name, model.vocab, settings)
-    value = fit_temperature(model.settings, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
-    return _Fitted(value, text.name)
+def _fit(model: ModelFile, name: str, settings: ScoringSettings) -> tuple[_Fitted, list[str]]:
+    """The temperature, and notes on how its text was found."""
+    sources, notes = _find([name], model.vocab, settings)
+    if len(sources) > 1:
+        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit the temperature on")
+    text = _encode(sources[0], model.vocab, settings)
+    shape = require_network(model, use="`fit_temperature`")
+    value = fit_temperature(shape, model.weights, text.ids, vocab=model.vocab, num_threads=settings.threads)
+    return _Fitted(value, text.name), notes
 
 
 def _score_apart(
@@ -180,70 +213,103 @@ def _score_apart(
     found = {}
     if fitted is not None:
         value, name = fitted
-        tempered = open_network(model.settings, with_temperature(model.weights, value), num_threads=settings.threads)
+        shape = require_network(model, use="`fit_temperature`")
+        tempered = open_network(shape, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
         found["temperature"] = replace(_exact(protocol, tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
-        from charrnn.models.dynamic import DynamicNetwork
-
-        learning = DynamicNetwork(model.settings, model.weights)
+        learning = open_model(model.settings, model.weights, num_threads=settings.threads, learns=True)
         found["dynamic"] = _exact("dynamic", learning, model.vocab, texts)
+    return found
+
+
+def _score_mixed(
+    model: ModelFile, beside: Mapping[str, ModelFile], texts: Sequence[Encoded], settings: ScoringSettings
+) -> dict[str, ScoredTexts]:
+    """Scores of the models beside, and of all mixed, as they are and going on to learn."""
+    ids = None if settings.fit is None else fitting_ids(settings.fit, model.vocab, encoding=settings.encoding)
+    made = mixed([model, *beside.values()], fit_on=ids, num_threads=settings.threads)
+    fitted = "weights by held-out scores" if settings.fit is None else f"weights fitted on {settings.fit}"
+    found = {}
+
+    def score(name: str, protocol: str, scored: ModelFile, *, learns: bool = False) -> None:
+        predictor = open_model(scored.settings, scored.weights, num_threads=settings.threads, learns=learns)
+        found[name] = _exact(protocol, predictor, model.vocab, texts)
+
+    for name, other in beside.items():
+        score(name, f"exact, {name} alone", other)
+    names = ", ".join(beside)
+    score("mixture", f"exact, mixed with {names}, {fitted}", made)
+    if settings.dynamic:
+        score("dynamic mixture", f"dynamic, mixed with {names}, first with {fitted}", made, learns=True)
     return found
 
 
 def _costs(model: ModelFile, scored: ScoredTexts, training: TrainingText) -> dict[str, Cost]:
     """The costs of the model, and of what is scored apart, by name."""
-    shape = model.settings
-    title = f"{shape.recurrent_cell.title} {shape.num_layers}x{shape.hidden_size}"
     return {
         name: Cost(each.total.nats, each.total.num_chars, each.total.num_bytes, training.seconds, each.seconds)
-        for name, each in {title: scored, **scored.apart}.items()
+        for name, each in {model.settings.short_title: scored, **scored.apart}.items()
     }
+
+
+def fitting_ids(name: str, vocab: Vocab, *, encoding: str = "utf-8") -> NDArray[np.int64]:
+    """The symbols of one text that something is fitted on.
+
+    Raises:
+        InputError: it cannot be read, has unknown characters, or is several texts.
+    """
+    sources, _ = find_sources([name], level=vocab.level, encoding=encoding)
+    if len(sources) > 1:
+        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit on")
+    text = encode_source(sources[0], vocab, encoding=encoding)
+    return np.asarray(text.ids, np.int64)
 
 
 def _exact(protocol: str, predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> ScoredTexts:
     started = time.perf_counter()
     found = tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
-    return ScoredTexts(protocol, found, seconds=time.perf_counter() - started)
+    return ScoredTexts(protocol, found, level=vocab.level, seconds=time.perf_counter() - started)
 
 
 def _of_text(text: Encoded, score: Score) -> TextScore:
     return TextScore(text.name, replace(score, num_unknown=text.num_unknown))
 
 
-def _one_text(name: str, vocab: Vocab, settings: ScoringSettings) -> Encoded:
-    sources = _find([name], vocab, settings).sources
-    if len(sources) > 1:
-        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit the temperature on")
-    return _encode(sources[0], vocab, settings)
-
-
 def _score_by_line(
     predictor: Predictor, vocab: Vocab, sources: Sequence[Source], settings: ScoringSettings
 ) -> list[TextScore]:
     """Each text line by line, the lines of all texts ranked together."""
+    encoded = [(source.name, *_encode_lines(source, vocab, settings)) for source in sources]
+    # Each line is scored once, however often it comes: rounding would set apart what is equal.
+    distinct = {ids.tobytes(): ids for _, _, found, _ in encoded for ids in found}
+    scores = dict(zip(distinct, score_lines(predictor, list(distinct.values()), vocab=vocab), strict=True))
     texts = []
-    for source in sources:
-        shown, ids, num_unknown = _encode_lines(source, vocab, settings)
-        scores = score_lines(predictor, ids, vocab=vocab)
+    for name, shown, found, num_unknown in encoded:
         lines = [
-            LineScore(number, line, replace(score, num_unknown=count))
-            for number, (line, score, count) in enumerate(zip(shown, scores, num_unknown, strict=True), 1)
+            LineScore(number, line, replace(scores[ids.tobytes()], num_unknown=count))
+            for number, (line, ids, count) in enumerate(zip(shown, found, num_unknown, strict=True), 1)
         ]
-        texts.append((source.name, lines))
+        texts.append((name, lines))
     # A line of which nothing was predicted is as improbable as any: it has no place.
     predicted = (line for _, lines in texts for line in lines if line.score.num_predictions)
-    ranked = sorted(predicted, key=lambda line: (line.score.num_unknown, line.score.nats))
-    ranks = {id(line): rank for rank, line in enumerate(ranked, 1)}
+    ranked = sorted(predicted, key=_badness)
+    ranks: dict[tuple[int, float], int] = {}
+    for place, line in enumerate(ranked, 1):
+        ranks.setdefault(_badness(line), place)  # lines as probable as each other share the first of their places
     return [
         TextScore(
             name,
             sum((line.score for line in lines), ZERO_SCORE),
-            tuple(replace(line, rank=ranks.get(id(line))) for line in lines),
+            tuple(replace(line, rank=ranks[_badness(line)] if line.score.num_predictions else None) for line in lines),
         )
         for name, lines in texts
     ]
+
+
+def _badness(line: LineScore) -> tuple[int, float]:
+    return line.score.num_unknown, line.score.nats
 
 
 def _encode_lines(source: Source, vocab: Vocab, settings: ScoringSettings) -> tuple[list[str], list[Ids], list[int]]:
@@ -277,7 +343,7 @@ def _encode_all(name: str) -> Callable[[str, int, Vocab], tuple[Ids, int]]:
             char = line[error.position]
             raise InputError(
                 f"unknown character {char!a} (U+{ord(char):04X}) in {name!r}, line {number}, column "
-                f"{error.position + 1}: the model's vocabulary lacks it; --unknown skip leaves such characters out"
+                f"{error.position + 1}: the model's vocabulary lacks it; `unknown=skip` leaves such characters out"
             ) from None
 
     return encode

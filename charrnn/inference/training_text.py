@@ -9,13 +9,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
-from charrnn.storage.metrics import METRICS_NAME, read_metrics
-from charrnn.storage.training_file import TRAINING_NAME, read_training
+from charrnn.storage.metrics import last_seconds
+from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
+from charrnn.storage.training_file import read_training
 from charrnn.text.corpus import Corpus, TextFacts, open_corpus
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.text.vocab import UnknownCharacterError, Vocab, describe_char
 
-_NAME_IT = "name the text with --training-text"
+_NAME_IT = "name the text with `training_text`"
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ def find_training_text(
 def _seconds(directory: Path) -> float | None:
     """How long the run in a directory took; None where no history says so."""
     with suppress(InputError):
-        for line in reversed(read_metrics(directory / METRICS_NAME)):
-            if type(line.get("seconds")) in (int, float):
-                return float(line["seconds"])
+        return last_seconds(directory / METRICS_NAME)
     return None
 
 
 def _facts_of_text(facts: Mapping[str, Any]) -> TextFacts | None:
-    """What a model says of its text; None where it says nothing, or nothing of use."""
+    """What a model, or a mixture's first member, says of its text; None where it says nothing, or nothing of use."""
+    while isinstance(members := facts.get("members"), list) and members and isinstance(members[0], Mapping):
+        facts = members[0]
     with suppress(SettingsError):
         return TextFacts.from_json(facts.get("corpus"))
     return None

@@ -1,4 +1,4 @@
-"""The fastest predictor of a stored network on this machine."""
+"""The fastest predictor of a stored model on this machine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,16 +7,49 @@ from numpy.typing import NDArray
 
 from charrnn.errors import SettingsError
 from charrnn.machine import MAX_THREADS, num_cores
+from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.native.build import library
 from charrnn.models.native.network import NativeNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.predictor import Predictor
 from charrnn.models.settings import ModelSettings
+from charrnn.models.shape import Shape
+
+Weights = Mapping[str, NDArray[Any]]
 
 
-def open_network(
-    settings: ModelSettings, weights: Mapping[str, NDArray[Any]], *, num_threads: int | None = None
-) -> Predictor:
+def open_model(shape: Shape, weights: Weights, *, num_threads: int | None = None, learns: bool = False) -> Predictor:
+    """A model of any form, ready to predict.
+
+    Args:
+        shape: of the model.
+        weights: by the names of ``shape.tensors()``; left as they are.
+        num_threads: as in ``open_network``.
+        learns: whether it goes on learning from what it reads: a network its weights (dynamic evaluation), counts
+            their counts, a mixture how far it trusts each of its members, which learn too. It then reads one stream.
+
+    Raises:
+        SettingsError: num_threads is out of range.
+        InputError: the weights hold what no such model has.
+    """
+    if isinstance(shape, ModelSettings):
+        if learns:
+            from charrnn.models.dynamic import DynamicNetwork
+
+            return DynamicNetwork(shape, weights)
+        return open_network(shape, weights, num_threads=num_threads)
+    if isinstance(shape, CountsSettings):
+        from charrnn.models.counts.predictor import Counts, GrowingCounts
+        from charrnn.models.counts.stored import from_arrays
+
+        tables, fixed = from_arrays(shape, weights)
+        return GrowingCounts(tables) if learns else Counts(tables.with_weights(fixed))
+    from charrnn.models.mixture.stored import open_mixture
+
+    return open_mixture(shape, weights, num_threads=num_threads, learns=learns)
+
+
+def open_network(settings: ModelSettings, weights: Weights, *, num_threads: int | None = None) -> Predictor:
     """Compiled kernels where there are a library and a kernel of the cell, else the equations in numpy.
 
     Args:

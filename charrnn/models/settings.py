@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 from charrnn.fields import Settings, setting
 from charrnn.models.cells import CELLS, Cell, State
@@ -31,6 +31,8 @@ class ModelSettings(Settings):
         SettingsError: a value is out of range; the message names it and the range.
     """
 
+    form: ClassVar[str] = "network"
+
     vocab_size: int = setting(help="Number of symbols.", low=1, high=_MAX_SYMBOLS, is_internal=True)
     cell: str = setting("lstm", help="Recurrent cell.", choices=CELLS, panel=_PANEL)
     num_layers: int = setting(1, help="Recurrent layers.", low=1, high=64, panel=_PANEL, short="-l")
@@ -46,7 +48,7 @@ class ModelSettings(Settings):
     )
     embedding_size: int = setting(
         64,
-        help="Size of the learned vectors of --input embedding.",
+        help="Size of the learned vectors, where the input is embedding.",
         low=1,
         high=65_536,
         panel=_PANEL,
@@ -70,6 +72,15 @@ class ModelSettings(Settings):
         return sum(prod(shape) for shape in self.parameter_shapes().values())
 
     @property
+    def short_title(self) -> str:
+        """The cell and its sizes: layers x units.
+
+        >>> ModelSettings(vocab_size=65, num_layers=2).short_title
+        'LSTM 2x256'
+        """
+        return f"{self.recurrent_cell.title} {self.num_layers}x{self.hidden_size}"
+
+    @property
     def title(self) -> str:
         """The model's shape in a few words.
 
@@ -78,7 +89,11 @@ class ModelSettings(Settings):
         """
         size = f" of {self.embedding_size}" if self.input == "embedding" else " input"
         bias = "" if self.bias else ", no bias"
-        return f"{self.recurrent_cell.title} {self.num_layers}x{self.hidden_size}, {self.input}{size}{bias}"
+        return f"{self.short_title}, {self.input}{size}{bias}"
+
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of each array that is stored, by name."""
+        return {name: ("float32", shape) for name, shape in self.parameter_shapes().items()}
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all weights, in storage order; names and gate order are torch's.

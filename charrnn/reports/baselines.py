@@ -1,10 +1,11 @@
 """Baselines beside a model's score: a table whose last column is a bar chart, and JSON."""
 
 import math
-import shutil
+import sys
 from typing import Any
 
 from charrnn.inference.baselines import Baselines, Cost
+from charrnn.reports.style import num_columns
 from charrnn.reports.terminal import is_terminal, write_table
 
 _COLUMNS = 60  # of the table where it goes to no terminal
@@ -43,7 +44,7 @@ def _seconds(cost: Cost) -> list[str]:
 
 def _bar_width(headings: list[str], rows: list[list[str]]) -> int:
     """Characters that are left for the bars."""
-    columns = shutil.get_terminal_size().columns if is_terminal() else _COLUMNS
+    columns = num_columns(sys.stdout) if is_terminal() else _COLUMNS
     taken = 2  # a terminal's table is set in by one character on each side
     for heading, cells in zip(headings, zip(*rows, strict=True), strict=True):
         parts = heading.split("_") if is_terminal() else [heading]

@@ -1,17 +1,23 @@
-"""A run as a person sees it: one progress bar on a terminal, plain lines elsewhere; always on stderr."""
+"""A run as a person sees it: one progress bar on a terminal or in a notebook, plain lines elsewhere.
+
+All goes to stderr but the lines in a notebook, which would show them as errors.
+"""
 
 import math
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TextIO
+from typing import NoReturn, Protocol, TextIO
 
+from charrnn.reports.part import num_scored
+from charrnn.reports.style import message_on_terminal, num_columns, painted, shows_colour
 from charrnn.reports.terminal import inert, say
 from charrnn.training import event
 from charrnn.units import bits
 
 SampleWriter = Callable[[event.Evaluated], str]
+_LEAST_BAR = len("100%|") + 10 + len("| ")  # characters of a bar that still shows something
+_RIGHT_OF_BAR = len("^C")  # what a terminal adds to the line when a run is stopped
 
 
 class Report(Protocol):
@@ -37,9 +43,14 @@ class Silence:
 
 
 class Lines:
-    """One line per evaluation: for logs and pipes."""
+    """One line per evaluation: for logs and pipes.
 
-    def __init__(self) -> None:
+    Args:
+        verbose: tell learning rate and gradient too.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
         self._progress: event.Progressed | None = None
         self._num_steps = 0
 
@@ -52,9 +63,12 @@ class Lines:
             case event.Progressed():
                 self._progress = happened
             case event.Evaluated():
-                speed = "" if self._progress is None else f"  {self._progress.symbols_per_second:,.0f} symbols/s"
+                more = ""
+                if self._progress is not None:
+                    more = f"  {self._progress.symbols_per_second:,.0f} {happened.model.vocab.level}s/s"
+                    more += f"  {update_line(self._progress)}" if self._verbose else ""
                 total = f"/{self._num_steps}" if self._num_steps else ""
-                say(f"step {happened.step}{total}  {evaluation_line(happened)}{speed}  {clock(happened.seconds)}")
+                say(f"step {happened.step}{total}  {evaluation_line(happened)}{more}  {clock(happened.seconds)}")
             case event.Warned():
                 say(f"warning: {happened.message}")
 
@@ -67,22 +81,29 @@ class Bar:
 
     Args:
         sample: writes a short text from an evaluated model; None shows none.
-        width: characters of the terminal's width.
+        level: what a symbol is, "char" or "byte".
+        verbose: tell learning rate and gradient too, and each plan, not the first alone.
     """
 
-    def __init__(self, sample: SampleWriter | None) -> None:
-        from tqdm import tqdm
+    def __init__(self, sample: SampleWriter | None, *, level: str, verbose: bool = False) -> None:
+        from tqdm.auto import tqdm
 
+        self._lines = sys.stdout if is_notebook() else sys.stderr
+        self._colour = shows_colour(sys.stderr) and not is_notebook()
         self._sample = sample
+        self._level = level
+        self._verbose = verbose
+        self._progress: event.Progressed | None = None
         self._num_evaluated = 0
-        self._held_out = ""
+        self._held_out: float | None = None
         self._bar = tqdm(
             total=None,
             file=sys.stderr,
-            dynamic_ncols=True,
+            ncols=None if is_notebook() else self._room,
             mininterval=0.1,
             bar_format="{desc}",
             leave=False,
+            colour="cyan" if self._colour else None,
         )
         self._bar.set_description_str("measuring the speed of this machine ...")
 
@@ -90,43 +111,123 @@ class Bar:
         """Moves the bar, or writes a line above it."""
         match happened:
             case event.Planned():
-                self._bar.total = happened.num_steps
+                is_first = self._bar.total is None  # later ones show in the time left
+                num_done = self._bar.n
+                self._bar.reset(total=happened.num_steps)  # to 0; a widget takes a new total in no other way
+                self._bar.n = num_done
                 self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
-                self._write(plan_line(happened))
+                self._bar.refresh()
+                if is_first or self._verbose:
+                    self._write(plan_line(happened))
             case event.Progressed():
-                left = "" if math.isnan(happened.seconds_left) else f" {clock(happened.seconds_left)} left"
+                self._progress = happened
                 self._bar.n = happened.step
-                self._bar.set_description_str(
-                    f"loss {happened.nats:.3f} nats {bits(happened.nats):.3f} bits{self._held_out} "
-                    f"{happened.symbols_per_second / 1000:,.0f}k/s{left}"
-                )
+                if not is_notebook():
+                    self._bar.ncols = self._room
+                self._bar.set_description_str(self._described(happened))
             case event.Evaluated():
-                self._held_out = f" held-out {happened.score.nats_per_symbol:.3f}"
-                self._write(f"step {happened.step:>6}  {evaluation_line(happened)}")
+                self._held_out = happened.score.nats_per_symbol
+                self._write(self._evaluated(happened))
+                if self._verbose and self._progress is not None:
+                    self._write(f"             {update_line(self._progress)}")
                 if self._sample is not None and self._num_evaluated % 4 == 0:
-                    self._write(_indented(self._sample(happened)))
+                    self._write(self._painted(_indented(self._sample(happened)), "weak"))
                 self._num_evaluated += 1
             case event.Warned():
-                self._write(f"warning: {happened.message}")
+                self._write(
+                    message_on_terminal(f"warning: {inert(happened.message)}", self._width, colour=self._colour)
+                )
 
     def close(self) -> None:
         """Takes the bar away."""
         with suppress(OSError):
             self._bar.close()
 
+    @property
+    def _width(self) -> int:
+        return num_columns(sys.stderr)
+
+    @property
+    def _room(self) -> int:
+        return max(1, self._width - _RIGHT_OF_BAR)
+
+    def _described(self, progress: event.Progressed) -> str:
+        """What stands beside the bar: as much as there is room for, the time left before all else."""
+        losses = [("loss", progress.nats), *([] if self._held_out is None else [("held-out", self._held_out)])]
+        nats = ", ".join(f"{name} {value:.3f}" for name, value in losses)
+        in_bits = ", ".join(f"{name} {bits(value):.3f}" for name, value in losses)  # as the lines of a narrow terminal
+        speed = f"{progress.symbols_per_second / 1000:,.0f}k/s"
+        left = "" if math.isnan(progress.seconds_left) else f"{clock(progress.seconds_left)} left"
+        parts = [
+            [f"{nats} nats/{self._level}", speed, left],
+            [f"{nats} nats/{self._level}", left],
+            [f"{in_bits} bits", left],
+            [in_bits, left],
+            [f"loss {bits(progress.nats):.3f}", left],
+            [left],
+        ]
+        told = ["  ".join(filter(None, each)) for each in parts]
+        return next((each for each in told if len(each) + _LEAST_BAR <= self._room), told[-1])
+
+    def _evaluated(self, evaluated: event.Evaluated) -> str:
+        step = f"step {evaluated.step:>6}  "
+        line = step + evaluation_line(evaluated)
+        if len(line) > self._width:
+            line = step + _short_line(evaluated)
+        return f"{line[:-1]}{self._painted('*', 'good')}" if evaluated.is_best else line
+
+    def _painted(self, text: str, style: str) -> str:
+        return painted(text, style) if self._colour else text
+
     def _write(self, line: str) -> None:
         with suppress(OSError):
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(line, file=self._lines)
 
 
 @contextmanager
-def report_to(stream: TextIO, *, quiet: bool, sample: SampleWriter | None) -> Iterator[Report]:
-    """The report that suits ``stream``: a bar on a terminal, lines elsewhere, warnings alone when ``quiet``."""
-    report: Report = Silence() if quiet else Bar(sample) if stream.isatty() else Lines()
+def report_to(
+    stream: TextIO, *, quiet: bool, sample: SampleWriter | None, level: str, verbose: bool = False
+) -> Iterator[Report]:
+    """The report that suits: a bar on a terminal or in a notebook, lines elsewhere; warnings alone when ``quiet``."""
+    is_live = stream.isatty() or is_notebook()
+    report: Report = Silence()
+    if not quiet:
+        report = Bar(sample, level=level, verbose=verbose) if is_live else Lines(verbose=verbose)
     try:
         yield report
     finally:
         report.close()
+
+
+def is_notebook() -> bool:
+    """Whether the caller's output is shown in a notebook: whether a kernel runs it."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def follow(events: Iterable[event.Event], *watchers: Callable[[event.Event], object]) -> event.Finished:
+    """Hands each event of a run to all who watch, in order; gives the last one.
+
+    Args:
+        events: of ``Run.events``.
+        watchers: called with each event.
+    """
+    finished: event.Finished | None = None
+    for happened in events:
+        for watch in watchers:
+            watch(happened)
+        if isinstance(happened, event.Finished):
+            finished = happened
+    if finished is None:
+        raise RuntimeError("the run yielded no end")
+    return finished
+
+
+def short_sample(evaluated: event.Evaluated) -> str:
+    """A few lines by the model as it is now, always from the same seed so that progress shows."""
+    from charrnn.inference.language_model import LanguageModel
+
+    return LanguageModel(evaluated.model, num_threads=1).sample(length=160, temperature=0.8, seed=0)[0]
 
 
 def plan_line(plan: event.Planned) -> str:
@@ -135,14 +236,31 @@ def plan_line(plan: event.Planned) -> str:
     return f"plan: {plan.num_steps:,} steps{measured}, held-out loss every {plan.eval_every:,}"
 
 
+def update_line(progress: event.Progressed) -> str:
+    """Learning rate and gradient of the last update."""
+    return f"rate {progress.learning_rate:.3g}  gradient {progress.gradient_norm:.3g}"
+
+
 def evaluation_line(evaluated: event.Evaluated) -> str:
     """Training and held-out loss in nats per symbol, the latter in bits too."""
-    nats = evaluated.score.nats_per_symbol
-    mark = " *" if evaluated.is_best else ""
-    return (
-        f"train {evaluated.train_nats:.4f}  held-out {nats:.4f} nats "
-        f"{bits(nats):.4f} bits/{evaluated.model.vocab.level}{mark}"
-    )
+    nats, level = evaluated.score.nats_per_symbol, evaluated.model.vocab.level
+    losses = f"train {evaluated.train_nats:.4f}  {_scored(evaluated)} {nats:.4f} nats/{level}"
+    return f"{losses}  {bits(nats):.4f} bits/{level}{_mark(evaluated)}"
+
+
+def _short_line(evaluated: event.Evaluated) -> str:
+    """The same in bits alone, for a narrow terminal."""
+    train, held_out = bits(evaluated.train_nats), bits(evaluated.score.nats_per_symbol)
+    unit = f"bits/{evaluated.model.vocab.level}"
+    return f"train {train:.3f}  {_scored(evaluated)} {held_out:.3f} {unit}{_mark(evaluated)}"
+
+
+def _scored(evaluated: event.Evaluated) -> str:
+    return "held-out sample" if num_scored(evaluated.score) < evaluated.num_held_out else "held-out"
+
+
+def _mark(evaluated: event.Evaluated) -> str:
+    return " *" if evaluated.is_best else ""
 
 
 def clock(seconds: float) -> str:
@@ -159,6 +277,37 @@ def clock(seconds: float) -> str:
 def _indented(text: str) -> str:
     """The text beside a rule, its lines cut into pieces that fit the terminal."""
     rule = "    | "
-    width = max(shutil.get_terminal_size().columns - len(rule) - 1, 20)
+    width = max(num_columns(sys.stderr) - len(rule) - 1, 20)
     lines = (line.expandtabs(8) for line in inert(text).splitlines())
     return "\n".join(rule + line[start : start + width] for line in lines for start in range(0, len(line) or 1, width))
+
+
+@contextmanager
+def counting_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar of symbols on a terminal; nothing elsewhere.
+
+    Gives:
+        a function that is told, again and again, how many more symbols are done, and how many there are.
+    """
+    from tqdm import tqdm
+
+    bar: tqdm[NoReturn] | None = None
+
+    def show(num_more: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(
+                total=total,
+                unit=" symbols",
+                unit_scale=True,
+                leave=False,
+                file=sys.stderr,
+                ncols=num_columns(sys.stderr),
+            )
+        bar.update(num_more)
+
+    try:
+        yield (lambda num_more, total: None) if quiet or not sys.stderr.isatty() else show
+    finally:
+        if bar is not None:
+            bar.close()

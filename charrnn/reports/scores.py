@@ -6,11 +6,23 @@ from typing import Any
 
 from charrnn.inference.text_scores import ScoredTexts, TextScore
 from charrnn.reports.baselines import baselines_to_json, write_baselines
-from charrnn.reports.terminal import write_result, write_table
-from charrnn.units import FIGURES, Score
+from charrnn.reports.terminal import write_facts, write_result, write_table
+from charrnn.units import Score
 
-_SHOWN = [name for name in FIGURES if name not in ("num_bytes", "num_predictions", "nats")]
-_OF_A_LINE = ("num_chars", "nats", "nats_per_char")
+# By level: the figures of a text, and those of a line.
+_SHOWN = {
+    "char": (
+        "num_chars",
+        "num_unknown",
+        "nats_per_char",
+        "standard_error",
+        "bits_per_char",
+        "bits_per_byte",
+        "perplexity",
+    ),
+    "byte": ("num_bytes", "nats_per_byte", "standard_error_per_byte", "bits_per_byte", "perplexity_per_byte"),
+}
+_OF_A_LINE = {"char": ("num_chars", "nats", "nats_per_char"), "byte": ("num_bytes", "nats", "nats_per_byte")}
 
 
 def scores_to_json(scored: ScoredTexts) -> dict[str, Any]:
@@ -23,7 +35,7 @@ def scores_to_json(scored: ScoredTexts) -> dict[str, Any]:
 def write_scores(scored: ScoredTexts) -> None:
     """Writes the scores as tables: first the lines, where there are some, then the texts, then what stands apart."""
     if any(text.lines for text in scored.texts):
-        _write_lines(scored.texts)
+        _write_lines(scored.texts, _OF_A_LINE[scored.level])
     _write_texts(scored)
     for each in scored.apart.values():
         write_result("\n")
@@ -48,29 +60,29 @@ def _plain(scored: ScoredTexts) -> dict[str, Any]:
 
 def _write_texts(scored: ScoredTexts) -> None:
     """One text as a list of its figures; several as a row each and one for all of them."""
+    shown = _SHOWN[scored.level]
     if len(scored.texts) == 1:
-        rows = [["text", scored.texts[0].name], ["protocol", scored.protocol]]
-        rows += [[name, _figure(scored.total, name)] for name in _SHOWN]
-        write_table(["", ""], rows, align="ll")
+        facts = [("text", scored.texts[0].name), ("protocol", scored.protocol)]
+        write_facts(facts + [(name, _figure(scored.total, name)) for name in shown])
         return
     named = [*((text.name, text.score) for text in scored.texts), ("total", scored.total)]
-    rows = [[name, *(_figure(score, figure) for figure in _SHOWN)] for name, score in named]
-    write_table(["text", *_SHOWN], rows, align="l" + "r" * len(_SHOWN))
+    rows = [[name, *(_figure(score, figure) for figure in shown)] for name, score in named]
+    write_table(["text", *shown], rows, align="l" + "r" * len(shown))
 
 
-def _write_lines(texts: Sequence[TextScore]) -> None:
+def _write_lines(texts: Sequence[TextScore], shown: Sequence[str]) -> None:
     """One row per line: its text and number, its rank among all lines, its nats, its content."""
     rows = [
         [
             f"{text.name}:{line.line}",
             "-" if line.rank is None else str(line.rank),
-            *(_figure(line.score, name) for name in _OF_A_LINE),
+            *(_figure(line.score, name) for name in shown),
             line.text,
         ]
         for text in texts
         for line in text.lines
     ]
-    write_table(["line", "rank", *_OF_A_LINE, "text"], rows, align="lrrrrl")
+    write_table(["line", "rank", *shown, "text"], rows, align="lrrrrl")
     write_result("\n")
 
 

@@ -10,14 +10,18 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TextIO
 
 from charrnn.errors import ExitCode, OutputError
+from charrnn.reports.style import fitted, message_on_terminal, num_columns, painted, shows_colour
 
 # C0 but tab and newline, DEL and C1; controls of writing direction, which reorder what is around them; lone
 # surrogates, which no encoding can write.
 _ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_LEAST_TEXT = 12  # characters of a column of texts
+_RICH_STYLES = {"good": "green", "bad": "red"}
 
 
 def inert(text: str) -> str:
@@ -85,8 +89,11 @@ def say(message: str, *, on_new_line: bool = False) -> None:
     if sys.stderr is None or sys.stderr.closed:
         return
     with contextlib.suppress(OSError):
-        start = "\n" if on_new_line and sys.stderr.isatty() else ""
-        sys.stderr.write(f"{start}{inert(message)}\n")
+        is_on_terminal = sys.stderr.isatty()
+        start = "\n" if on_new_line and is_on_terminal else ""
+        width = num_columns(sys.stderr) if is_on_terminal else 0
+        shown = message_on_terminal(inert(message), width, colour=shows_colour(sys.stderr))
+        sys.stderr.write(f"{start}{shown}\n")
         sys.stderr.flush()
 
 
@@ -147,19 +154,58 @@ def _abandon(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, align: str) -> None:
+def write_facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Writes what is known of a thing to standard output, a line each: its name, then its value.
+
+    Args:
+        rows: name and value; "" names what the name above names. A value that begins with "charrnn " is a command to
+            copy, and never cut into lines; no path is cut either.
+    """
+    cells = [(_one_line(name), _one_line(value)) for name, value in rows]
+    width = max(len(name) for name, _ in cells) + 2
+    columns = num_columns(sys.stdout)
+    lines = []
+    for name, value in cells:
+        label = f"{name:<{width}}"
+        if is_terminal() and not value.startswith("charrnn "):
+            cuts_words = "/" not in value and columns - width >= _LEAST_TEXT
+            value = fitted(value, columns, indent=width, cuts_words=cuts_words)
+        if is_terminal() and shows_colour(sys.stdout):
+            label = painted(name, "name") + " " * (width - len(name))
+        lines.append(f"{label}{value}".rstrip() + "\n")
+    write_result("".join(lines), raw=True)
+
+
+def write_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, align: str, styles: Mapping[str, str] | None = None
+) -> None:
     """Writes a table to standard output: ruled on a terminal, plain columns elsewhere, the numbers the same.
+
+    On a terminal too narrow for its numbers each row becomes a list of its cells.
 
     Args:
         headings: one per column, words joined by underscores; "" for none.
         rows: cells as text, already formatted.
         align: one letter per column: "l" for text, set to the left, or "r" for numbers, set to the right.
+        styles: of cells, by their text: "good" or "bad".
     """
     cells = [[_one_line(cell) for cell in row] for row in rows]
-    if is_terminal():
-        write_result(_ruled(headings, cells, align))
-        return
-    lines = [list(headings), *cells] if any(headings) else cells
+    if not is_terminal():
+        write_result(_plain(headings, cells, align))
+    elif any(headings) and _least_width(headings, cells, align) > num_columns(sys.stdout):
+        for row in cells:
+            write_facts(list(zip(headings, row, strict=True)))
+            write_result("\n")
+    else:
+        write_result(_ruled(headings, cells, align, styles or {}), raw=True)
+
+
+def _one_line(cell: str) -> str:
+    return inert(cell).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _plain(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    lines = [list(headings), *rows] if any(headings) else rows
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     if align.endswith("l"):
         widths[-1] = 0  # nothing stands to the right: each row need not be as long as the longest
@@ -170,38 +216,38 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, align
             for cell, width, side in zip(line, widths, align, strict=True)
         ]
         written.append("  ".join(columns).rstrip() + "\n")
-    write_result("".join(written))
+    return "".join(written)
 
 
-def _one_line(cell: str) -> str:
-    return inert(cell).replace("\n", "\\n").replace("\t", "\\t")
+def _least_width(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> int:
+    """Characters of a table whose numbers are whole and whose texts have room for a word."""
+    width = 0
+    for column, side in enumerate(align):
+        parts = [*headings[column].split("_"), *(row[column] for row in rows)]
+        widest = max(map(len, parts))
+        width += 2 + (min(_LEAST_TEXT, widest) if side == "l" else widest)
+    return width - 2
 
 
-def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    import io
-    import shutil
-
+def _ruled(headings: Sequence[str], rows: Sequence[Sequence[str]], align: str, styles: Mapping[str, str]) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE, show_header=any(headings), padding=(0, 1, 0, 0), pad_edge=False)
-    width = 2
-    for column, (heading, side) in enumerate(zip(headings, align, strict=True)):
+    table = Table(
+        box=box.SIMPLE_HEAD, show_header=any(headings), show_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
+    for heading, side in zip(headings, align, strict=True):
         if side == "l":
             table.add_column(Text(heading), overflow="fold")
-            width += 2 + 12
         else:
             # A heading of several words stands in several lines: columns are as narrow as their numbers.
-            table.add_column(Text(heading.replace("_", "\n")), justify="right", vertical="top", no_wrap=True)
-            parts = [*heading.split("_"), *(row[column] for row in rows)]
-            width += 2 + max(len(part) for part in parts)
+            table.add_column(Text(heading.replace("_", "\n")), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    # Rendered to text first: rich ends the process its own way on a broken pipe. Numbers are never cut: a
-    # terminal too narrow for them wraps the lines.
+        table.add_row(*(Text(cell, style=_RICH_STYLES.get(styles.get(cell, ""), "")) for cell in row))
+    # Rendered to text first: rich ends the process its own way on a broken pipe.
     rendered = io.StringIO()
-    columns = max(shutil.get_terminal_size().columns, width)
-    Console(file=rendered, color_system=None, width=columns).print(table)
-    return rendered.getvalue()
+    system: Any = "standard" if shows_colour(sys.stdout) else None
+    Console(file=rendered, color_system=system, force_terminal=True, width=num_columns(sys.stdout)).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in rendered.getvalue().splitlines())

@@ -15,10 +15,11 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,11 +126,23 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         InputError: it is missing, cannot be read, is not a regular file, or is larger than any model.
     """
+    with _opened(path) as (file, num_bytes):
+        return file.read(num_bytes)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file that begins as a container does, and how many bytes it has."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         try:
-            return _read_regular(descriptor, str(path))
+            num_bytes = _regular_size(descriptor, str(path))
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                # What is not a container is refused by its first bytes, however large it is.
+                _header_size(file.read(9), num_bytes, str(path))
+                file.seek(0)
+                yield file, num_bytes
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -140,17 +153,37 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{str(path)!r} is larger than the memory left; free some, or use a smaller model") from error
 
 
-def _read_regular(descriptor: int, name: str) -> bytes:
+def _regular_size(descriptor: int, name: str) -> int:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{name!r} is not a regular file; name a run or a model that charrnn train wrote")
     if status.st_size > MAX_FILE_BYTES:
         raise InputError(f"{name!r} has {status.st_size:,} bytes: too large for a model")
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        # What is not a container is refused by its first bytes, however large it is.
-        _header_size(file.read(9), status.st_size, name)
-        file.seek(0)
-        return file.read(status.st_size)
+    return status.st_size
+
+
+def read_facts(path: Path, *, kind: str) -> tuple[dict[str, Any], int]:
+    """The facts of a file and its version, from its header alone.
+
+    The header's form is checked, and that the file is as long as its tensors take; their bytes and the digest are not
+    looked at, so that this takes no longer for a large model than for a small one.
+
+    Args:
+        path: of the file.
+        kind: what it must be, "model" or "training".
+
+    Raises:
+        InputError: it cannot be read, is cut short, or is not one of charrnn's of this kind.
+    """
+    name = str(path)
+    with _opened(path) as (file, num_bytes):
+        size = _header_size(file.read(9), num_bytes, name)
+        file.seek(8)
+        text = file.read(size)
+    header = _parsed_json(text, name)
+    metadata = _metadata(header, name)
+    _entries(header, num_bytes - 8 - size, name)
+    return _facts(metadata, name, kind=kind), int(metadata["version"])
 
 
 def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
@@ -165,15 +198,7 @@ def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
         InputError: it is not whole, not as it was written, or not charrnn's.
     """
     header, size = _parsed_header(data, name)
-    metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or metadata.get("format") != "charrnn":
-        raise InputError(f"{name!r} is a safetensors file, but not one of charrnn's")
-    version = metadata.get("version")
-    if not isinstance(version, str) or version not in _VERSIONS:
-        shown = version[:10] if isinstance(version, str) and version.isascii() and version.isdigit() else "unknown"
-        raise InputError(f"{name!r} has format {shown}; this charrnn reads formats 1 to {VERSION}: upgrade charrnn")
-    if set(metadata) != {"format", "version", "kind", "facts", "digest"}:
-        raise _damaged(name, "its metadata is incomplete")
+    metadata = _metadata(header, name)
     digest = metadata["digest"]
     where = data.find(digest.encode(), 8, 8 + size) if isinstance(digest, str) and len(digest) == 64 else -1
     if where < 0:
@@ -183,14 +208,34 @@ def from_bytes(data: bytes, *, kind: str, name: str) -> Container:
     sha.update(memoryview(data)[where + 64 :])
     if sha.hexdigest() != digest:
         raise _damaged(name, "its digest does not match its content")
+    facts = _facts(metadata, name, kind=kind)
+    entries = _entries(header, len(data) - 8 - size, name)
+    return Container(entries, facts, int(metadata["version"]), memoryview(data)[8 + size :])
+
+
+def _metadata(header: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a header says of the whole file, taken out of it."""
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or metadata.get("format") != "charrnn":
+        raise InputError(f"{name!r} is a safetensors file, but not one of charrnn's")
+    version = metadata.get("version")
+    if not isinstance(version, str) or version not in _VERSIONS:
+        shown = version[:10] if isinstance(version, str) and version.isascii() and version.isdigit() else "unknown"
+        raise InputError(f"{name!r} has format {shown}; this charrnn reads formats 1 to {VERSION}: upgrade charrnn")
+    if set(metadata) != {"format", "version", "kind", "facts", "digest"}:
+        raise _damaged(name, "its metadata is incomplete")
+    return metadata
+
+
+def _facts(metadata: Mapping[str, Any], name: str, *, kind: str) -> dict[str, Any]:
     found = metadata["kind"]
     if found not in _KINDS:
         raise _damaged(name, "it is of no known kind")
     if found != kind:
         raise InputError(f"{name!r} is a {found} file, where a {kind} file is needed")
     # Names that are not UTF-8 were once stored as halves of characters.
-    facts = plain(_parsed_json(metadata["facts"], name, allows_halves=version == "1"))
-    return Container(_entries(header, len(data) - 8 - size, name), facts, int(version), memoryview(data)[8 + size :])
+    facts: dict[str, Any] = plain(_parsed_json(metadata["facts"], name, allows_halves=metadata["version"] == "1"))
+    return facts
 
 
 def check_entries(found: Mapping[str, TensorEntry], expected: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:

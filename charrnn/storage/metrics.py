@@ -11,9 +11,9 @@ from charrnn.errors import InputError, OutputError
 from charrnn.files import describe, write_all, write_atomically
 from charrnn.storage.container import plain
 
-METRICS_NAME = "metrics.jsonl"
 # What says only how long a run has taken, for one that goes on: then it goes, and the history is that of one run.
 _CLOCK_EVENTS = ("saved", "stopped")
+_TAIL_BYTES = 16_384  # some eighty lines
 
 
 class MetricsLog:
@@ -65,13 +65,7 @@ class MetricsLog:
 
     def last_number(self, key: str) -> float:
         """The last finite value of ``key`` in the lines found on opening; 0 where there is none."""
-        for line in reversed(self._found):
-            value = line.get(key)
-            if type(value) is float and math.isfinite(value):
-                return value
-            if type(value) is int and abs(value) < 1 << 63:
-                return float(value)
-        return 0.0
+        return _last_number(self._found, key) or 0.0
 
     def close(self) -> None:
         """Closes the file."""
@@ -90,6 +84,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [line for _, line in _whole_lines(_read(path))]
 
 
+def last_seconds(path: Path) -> float | None:
+    """How long the run had taken when the last line that says so was written; None where there is none.
+
+    Raises:
+        InputError: the file is there but cannot be read.
+    """
+    return _last_number([line for _, line in _whole_lines(_read(path, last_bytes=_TAIL_BYTES))], "seconds")
+
+
 def check_metrics(path: Path) -> int:
     """How many lines a history has, an incomplete last one left out.
 
@@ -103,11 +106,14 @@ def check_metrics(path: Path) -> int:
     return num_lines
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, last_bytes: int | None = None) -> bytes:
     try:
         if path.exists() and not path.is_file():  # opening a FIFO would wait without end
             raise InputError(f"{str(path)!r} is not a regular file; move it away")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if last_bytes is not None:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - last_bytes))
+            return file.read()
     except FileNotFoundError:
         return b""
     except OSError as error:
@@ -125,6 +131,17 @@ def _whole_lines(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
         if isinstance(line, dict):
             lines.append((raw + b"\n", line))
     return lines
+
+
+def _last_number(lines: list[dict[str, Any]], key: str) -> float | None:
+    """The last finite value of ``key``; None where there is none."""
+    for line in reversed(lines):
+        value = line.get(key)
+        if type(value) is float and math.isfinite(value):
+            return value
+        if type(value) is int and abs(value) < 1 << 63:
+            return float(value)
+    return None
 
 
 def _step_of(line: dict[str, Any]) -> float:

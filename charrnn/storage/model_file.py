@@ -1,5 +1,6 @@
 """A model in one file that needs no other: weights, shape, vocabulary and what is known of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from charrnn.errors import CharRNNError, InputError
 from charrnn.files import write_atomically
 from charrnn.models.settings import ModelSettings
+from charrnn.models.shape import Shape, shape_from_json, shape_to_json
 from charrnn.storage.container import check_entries, from_bytes, read_bytes, to_bytes
-from charrnn.storage.training_file import TRAINING_NAME
+from charrnn.storage.run_files import MODEL_NAME, TRAINING_NAME
 from charrnn.storage.upgrade import upgraded_model
 from charrnn.text.vocab import Vocab
 
-MODEL_NAME = "model.safetensors"
+_OF_A_TEXT = ("fingerprint", "num_symbols", "num_held_out")  # a text may have been named otherwise since
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,68 @@ class ModelFile:
     Attributes:
         settings: its shape.
         vocab: its symbols.
-        weights: float32 arrays, named and shaped as ``settings.parameter_shapes()`` says.
+        weights: arrays, named and shaped as ``settings.tensors()`` says.
         facts: scores, corpus and training settings, as plain JSON.
     """
 
-    settings: ModelSettings
+    settings: Shape
     vocab: Vocab
-    weights: dict[str, NDArray[np.float32]]
+    weights: dict[str, NDArray[Any]]
     facts: dict[str, Any]
+
+    def to_facts(self) -> dict[str, Any]:
+        """All but the weights, as the file has it: settings, vocab, facts."""
+        return {"settings": shape_to_json(self.settings), "vocab": self.vocab.to_json(), "facts": self.facts}
+
+
+def require_network(model: ModelFile, *, use: str) -> ModelSettings:
+    """The shape of a model that is a network.
+
+    Args:
+        model: as it is stored.
+        use: what it was wanted for, in words.
+
+    Raises:
+        InputError: it is of another form.
+    """
+    if not isinstance(model.settings, ModelSettings):
+        raise InputError(f"{use} needs a network, as charrnn train makes one; this model is {model.settings.title}")
+    return model.settings
+
+
+def is_of_run(model: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+    """Whether a run made a model: whether shape, symbols, recipe and text are the same, and the step is possible.
+
+    What one of the files does not know, as those of earlier versions, is not compared. Two runs of the same settings
+    cannot be told apart, but by their steps.
+
+    Args:
+        model: facts of the model file: settings, vocab, facts.
+        training: facts of the training file: model, vocab, training, text, best_step.
+    """
+    known = model.get("facts")
+    known = known if isinstance(known, Mapping) else {}
+    pairs = [
+        (model.get("settings"), training.get("model")),
+        (model.get("vocab"), training.get("vocab")),
+        (known.get("training"), training.get("training")),
+    ]
+    texts = [_part(each, _OF_A_TEXT) for each in (known.get("corpus"), training.get("text"))]
+    step, best_step = known.get("step"), training.get("best_step")
+    # It may be later than the training state knows of: a run that was killed had stored it, and not yet itself.
+    is_too_early = type(step) is int and type(best_step) is int and step < best_step
+    return not is_too_early and all(_agree(one, other) for one, other in [*pairs, texts])
+
+
+def _part(facts: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: facts[name] for name in names if name in facts} if isinstance(facts, Mapping) else {}
+
+
+def _agree(one: object, other: object) -> bool:
+    """Whether what both know is the same."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return True
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
 
 
 def write_model(path: Path, model: ModelFile) -> None:
@@ -41,8 +97,7 @@ def write_model(path: Path, model: ModelFile) -> None:
     Raises:
         OutputError: it could not be written; what was there before still is.
     """
-    facts = {"settings": model.settings.to_json(), "vocab": model.vocab.to_json(), "facts": model.facts}
-    write_atomically(path, to_bytes(model.weights, facts, kind="model"))
+    write_atomically(path, to_bytes(model.weights, model.to_facts(), kind="model"))
 
 
 def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
@@ -60,11 +115,11 @@ def read_model(path: str | Path, *, allow_nonfinite: bool = False) -> ModelFile:
     container = from_bytes(read_bytes(file), kind="model", name=str(file))
     try:
         facts = upgraded_model(container.facts, container.version)
-        settings = ModelSettings.from_json(_object(facts, "settings"))
+        settings = shape_from_json(_object(facts, "settings"))
         vocab = Vocab.from_json(facts.get("vocab"))
         if vocab.size != settings.vocab_size:
             raise InputError(f"the vocabulary has {vocab.size} symbols, the model {settings.vocab_size}")
-        expected = {name: ("float32", shape) for name, shape in settings.parameter_shapes().items()}
+        expected = settings.tensors()
         check_entries(container.entries, expected)
         more = _object(facts, "facts")
     except (CharRNNError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -14,8 +14,6 @@ from charrnn.files import write_atomically
 from charrnn.storage.container import TensorEntry, check_entries, from_bytes, read_bytes, to_bytes
 from charrnn.storage.upgrade import upgraded_tensors, upgraded_training
 
-TRAINING_NAME = "training.safetensors"
-
 
 @dataclass(frozen=True)
 class TrainingFile:

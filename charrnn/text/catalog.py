@@ -1,31 +1,35 @@
 """Named corpora: texts to begin with, gathered from this machine or downloaded.
 
-Those of source code are gathered from what is installed here, so they need no network and differ a little from
-machine to machine. Only files of printable ASCII, tabs and newlines are taken, which keeps the vocabulary near a
-hundred symbols; the same content is taken once. Files are in the order of their SHA-256, an order that is
-arbitrary yet repeatable: the tenth held out at the end is then like the rest, and a size limit takes a fair sample.
+Those that are gathered come from what is installed here, so they need no network and differ a little from machine to
+machine. They hold printable ASCII, tabs and newlines alone, which keeps the vocabulary near a hundred symbols; the
+same content is taken once. Files are in the order of their SHA-256, an order that is arbitrary yet repeatable: the
+tenth held out at the end is then like the rest, and a size limit takes a fair sample.
 """
 
 import hashlib
 import http.client
 import importlib.util
 import sysconfig
+import threading
 import time
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, InputError, OutputError, SettingsError
 from charrnn.files import write_atomically
+from charrnn.text.header import clean_headers
+from charrnn.text.prose import prose_of
+from charrnn.text.settings import DOWNLOAD_SECONDS
 
 MAX_GATHERED_BYTES = 20_000_000
 MAX_DOWNLOAD_BYTES = 16 << 20
 TIMEOUT_SECONDS = 30.0
-DEADLINE_SECONDS = 180.0
 
 _C_SUFFIXES = {".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".inl"}
 # Tests repeat one pattern for many values; tables and old ports are not worth learning.
@@ -49,6 +53,22 @@ _LEAST_RATIO = 0.12
 _LEAST_RATED_BYTES = 16_384  # shorter files pass: their ratio says little
 
 
+def hand_written(contents: Iterable[bytes]) -> Iterator[bytes]:
+    """Those of the contents that someone wrote, in printable ASCII, tabs and newlines; each ends a line."""
+    for content in contents:
+        if content and _is_worth_learning(content):
+            yield content if content.endswith(b"\n") else content + b"\n"
+
+
+def _is_worth_learning(content: bytes) -> bool:
+    if content.translate(None, _CLEAN):
+        return False
+    head = content[:_HEAD_BYTES].lower()
+    if any(mark in head for mark in _GENERATED):
+        return False
+    return len(content) < _LEAST_RATED_BYTES or len(zlib.compress(content)) >= _LEAST_RATIO * len(content)
+
+
 @dataclass(frozen=True)
 class Entry:
     """A named corpus.
@@ -57,6 +77,7 @@ class Entry:
         name: what a user calls it, and its file's name before ``.txt``.
         description: one line.
         find: the files to gather; None for a download.
+        refine: what is taken of their contents, given and taken in the corpus's order.
         url: where it is downloaded from; "" where it is gathered.
         sha256: of the whole text, hex; "" where that depends on the machine.
     """
@@ -64,17 +85,19 @@ class Entry:
     name: str
     description: str
     find: Callable[[], Iterator[Path]] | None = None
+    refine: "Callable[[Iterable[bytes]], Iterator[bytes]]" = hand_written
     url: str = ""
     sha256: str = ""
 
 
-def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
+def gather(name: str, directory: str | Path, *, force: bool = False, timeout_seconds: float = DOWNLOAD_SECONDS) -> Path:
     """The file of a named corpus, ``directory/<name>.txt``, made if it is not there.
 
     Args:
         name: one of ``CATALOG``.
         directory: where corpora are kept; made if missing.
         force: make the file again, even if one is there.
+        timeout_seconds: after which a download is given up.
 
     Raises:
         SettingsError: there is no corpus of that name.
@@ -83,16 +106,21 @@ def gather(name: str, directory: str | Path, *, force: bool = False) -> Path:
     """
     if name not in CATALOG:
         raise SettingsError(f"there is no corpus {name!r}; the corpora are {', '.join(CATALOG)}")
-    return gather_entry(CATALOG[name], directory, force=force)
+    return gather_entry(CATALOG[name], directory, force=force, timeout_seconds=timeout_seconds)
 
 
-def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) -> Path:
+def gather_entry(
+    entry: Entry, directory: str | Path, *, force: bool = False, timeout_seconds: float = DOWNLOAD_SECONDS
+) -> Path:
     """The file of a corpus described by ``entry``; see ``gather``."""
     path = Path(directory) / f"{entry.name}.txt"
     if is_gathered(path) and not force:
         _verify(entry, path)
         return path
-    text = _download(entry, path) if entry.find is None else join_files(entry.find())
+    if entry.find is None:
+        text = _download(entry, path, timeout_seconds)
+    else:
+        text = join_files(entry.find(), refine=entry.refine)
     if not text:
         raise InputError(
             f"no file for the corpus {entry.name!r} was found in the installations on this machine; "
@@ -102,7 +130,7 @@ def gather_entry(entry: Entry, directory: str | Path, *, force: bool = False) ->
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make the directory {str(path.parent)!r}: {error.strerror}; choose another with --out"
+            f"cannot make the directory {str(path.parent)!r}: {error.strerror}; choose another with `out`"
         ) from error
     write_atomically(path, text)
     return path
@@ -118,61 +146,80 @@ def is_gathered(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise OutputError(
-            f"cannot look into the directory {str(path.parent)!r}: {error.strerror}; choose another with --out"
+            f"cannot look into the directory {str(path.parent)!r}: {error.strerror}; choose another with `out`"
         ) from error
 
 
-def join_files(paths: Iterable[Path], *, max_bytes: int = MAX_GATHERED_BYTES) -> bytes:
-    """The clean, distinct, hand-written files among ``paths`` as one text, in the order of their SHA-256.
+def join_files(
+    paths: Iterable[Path],
+    *,
+    refine: Callable[[Iterable[bytes]], Iterator[bytes]] = hand_written,
+    max_bytes: int = MAX_GATHERED_BYTES,
+) -> bytes:
+    """What is taken of the distinct files among ``paths`` as one text, in the order of their SHA-256.
 
     Args:
         paths: files; those that cannot be read are passed over.
-        max_bytes: a file that would lead beyond this is left out.
+        refine: see ``Entry``.
+        max_bytes: a piece that would lead beyond this is left out.
     """
     found: dict[bytes, bytes] = {}
     for path in paths:
         with suppress(OSError):
             content = path.read_bytes()
-            if content and _is_worth_learning(content):
-                found[hashlib.sha256(content).digest()] = content if content.endswith(b"\n") else content + b"\n"
+            found[hashlib.sha256(content).digest()] = content
     text = bytearray()
-    for _, content in sorted(found.items()):
-        if len(text) + len(content) <= max_bytes:
-            text += content
+    for piece in refine(found[digest] for digest in sorted(found)):
+        if len(text) + len(piece) <= max_bytes:
+            text += piece
     return bytes(text)
 
 
-def _is_worth_learning(content: bytes) -> bool:
-    if content.translate(None, _CLEAN):
-        return False
-    head = content[:_HEAD_BYTES].lower()
-    if any(mark in head for mark in _GENERATED):
-        return False
-    return len(content) < _LEAST_RATED_BYTES or len(zlib.compress(content)) >= _LEAST_RATIO * len(content)
+def _headers(contents: Iterable[bytes]) -> Iterator[bytes]:
+    yield from map(str.encode, clean_headers(map(bytes.decode, hand_written(contents))))
+
+
+def _prose(contents: Iterable[bytes]) -> Iterator[bytes]:
+    yield from map(str.encode, prose_of(contents))
 
 
 def _c_files() -> Iterator[Path]:
-    directories = [Path(sysconfig.get_paths()["include"])]
-    for package, below in (("numpy", "_core/include"), ("torch", "include")):
-        # A package is found without being imported: torch takes seconds.
-        spec = importlib.util.find_spec(package)
-        if spec is not None:
-            directories += [Path(place) / below for place in spec.submodule_search_locations or ()]
-    for directory in directories:
-        for path in directory.rglob("*"):
-            # Thousands of torch's operators each have a generated header, and all are similar.
-            if path.suffix in _C_SUFFIXES and path.parts[-3:-1] != ("ATen", "ops") and path.is_file():
-                yield path
+    places = [_standard("include"), *_installed("numpy", "_core/include"), *_installed("torch", "include")]
+    for path in (path for place in places for path in place.rglob("*")):
+        # Thousands of torch's operators each have a generated header, and all are similar.
+        if path.suffix in _C_SUFFIXES and path.parts[-3:-1] != ("ATen", "ops") and path.is_file():
+            yield path
 
 
 def _python_files() -> Iterator[Path]:
-    directory = Path(sysconfig.get_paths()["stdlib"])
-    for path in directory.rglob("*.py"):
-        below = path.relative_to(directory)
+    yield from _python_files_in(_standard("stdlib"))
+
+
+def _documented_files() -> Iterator[Path]:
+    yield from _python_files()
+    for package in ("networkx", "numpy", "sympy", "torch"):
+        for place in _installed(package):
+            yield from _python_files_in(place)
+
+
+def _python_files_in(place: Path) -> Iterator[Path]:
+    for path in place.rglob("*.py"):
+        below = path.relative_to(place)
         # What the build recorded of its machine is a table, and differs everywhere.
         is_table = path.name.startswith("_sysconfigdata")
         if not is_table and _LEFT_OUT_OF_PYTHON.isdisjoint(below.parts) and path.is_file():
             yield path
+
+
+def _standard(name: str) -> Path:
+    return Path(sysconfig.get_paths()[name])
+
+
+def _installed(package: str, below: str = "") -> Iterator[Path]:
+    """Where a package is, without importing it: torch takes seconds."""
+    spec = importlib.util.find_spec(package)
+    if spec is not None:
+        yield from (Path(place) / below for place in spec.submodule_search_locations or ())
 
 
 def _verify(entry: Entry, path: Path) -> None:
@@ -185,21 +232,21 @@ def _verify(entry: Entry, path: Path) -> None:
         if found != entry.sha256:
             raise InputError(
                 f"{str(path)!r} is not the corpus {entry.name!r}: its SHA-256 is {found}, not {entry.sha256}; "
-                f"move it away, or replace it with --force"
+                f"move it away, or replace it with `force`"
             )
     elif not content or content.translate(None, _CLEAN):
         raise InputError(
             f"{str(path)!r} is not as it was gathered (it is empty, or has other characters than printable ASCII); "
-            f"move it away, or replace it with --force"
+            f"move it away, or replace it with `force`"
         )
 
 
-def _download(entry: Entry, path: Path) -> bytes:
+def _download(entry: Entry, path: Path, timeout_seconds: float) -> bytes:
     by_hand = f"To place it by hand, save {entry.url} as {str(path)!r} (SHA-256 {entry.sha256})"
     if not entry.url.startswith(("https://", "http://")):
         raise InputError(f"{entry.url!r} is not a web address")
     try:
-        content = _fetch(entry.url)
+        content = _fetch(entry.url, timeout_seconds)
     except CharRNNError as error:
         raise InputError(f"{error}. {by_hand}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -216,24 +263,47 @@ def _download(entry: Entry, path: Path) -> bytes:
     return content
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, timeout_seconds: float) -> bytes:
+    """What the address sends. In a thread of its own: to look up a server's name may take longer than any timeout."""
+    content: Future[bytes] = Future()
+
+    def fetch() -> None:
+        try:
+            content.set_result(_read(url, timeout_seconds))
+        except (CharRNNError, OSError, http.client.HTTPException, ValueError) as error:
+            content.set_exception(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    try:
+        return content.result(timeout_seconds)
+    except TimeoutError as error:
+        raise InputError(f"what comes from {url} was not whole after {timeout_seconds:g} seconds") from error
+
+
+def _read(url: str, timeout_seconds: float) -> bytes:
     content = bytearray()
-    end = time.monotonic() + DEADLINE_SECONDS
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the scheme was checked
+    end = time.monotonic() + timeout_seconds
+    with urllib.request.urlopen(url, timeout=min(timeout_seconds, TIMEOUT_SECONDS)) as response:  # noqa: S310 - the scheme was checked
         while piece := response.read1(1 << 16):
             content += piece
             if len(content) > MAX_DOWNLOAD_BYTES:
                 raise InputError(f"what comes from {url} is larger than {MAX_DOWNLOAD_BYTES:,} bytes")
             # The timeout is for each read: a server that sends a few bytes at a time would never reach it.
             if time.monotonic() > end:
-                raise InputError(f"what comes from {url} was not whole after {DEADLINE_SECONDS:g} seconds")
+                raise TimeoutError
     return bytes(content)
 
 
 CATALOG: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry("c", "C and C++ headers of the Python, numpy and torch installed here", find=_c_files),
+        Entry("c", "C and C++ headers of the Python, numpy and torch installed here", find=_c_files, refine=_headers),
+        Entry(
+            "english",
+            "English prose, from the documentation of the Python packages installed here",
+            find=_documented_files,
+            refine=_prose,
+        ),
         Entry("python", "the sources of the Python standard library installed here", find=_python_files),
         Entry(
             "shakespeare",

@@ -219,8 +219,8 @@ def _encoded(sources: Sequence[Source], vocab: Vocab, encoding: str) -> Iterator
                     chars,
                     first,
                     where=f"the first in {source.name!r}, line {line}, column {column}",
-                    remedy="leave them out with --unknown skip, or use a model that knows them "
-                    "(a --level byte model knows every text)",
+                    remedy="leave them out with `unknown=skip`, or use a model that knows them "
+                    "(one of bytes, `level=byte`, knows every text)",
                 )
             line, column = _advanced(line, column, text)
             yield ids

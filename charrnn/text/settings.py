@@ -8,6 +8,7 @@ from charrnn.fields import Settings, setting
 
 _PANEL = "Text"
 DEFAULT_VAL_FRACTION = 0.1
+DOWNLOAD_SECONDS = 180  # after which the download of a corpus is given up
 _DEFAULT_ENCODING = "utf-8"
 
 
@@ -39,7 +40,7 @@ class TextSettings(Settings):
     val: tuple[str, ...] = setting(
         (),
         help="A separate held-out text; may be repeated.",
-        metavar="TEXT",
+        metavar="FILE",
         panel=_PANEL,
         changes_on_resume=True,
     )
@@ -60,13 +61,13 @@ class TextSettings(Settings):
         """
         if self.val and self.val_fraction is not None:
             raise SettingsError(
-                "--val already says what is held out, so --val-fraction has no effect; leave one of them out"
+                "`val` already says what is held out, so `val_fraction` has no effect; leave one of them out"
             )
         if self.level == "byte" and self.encoding != _DEFAULT_ENCODING:
-            raise SettingsError("--encoding goes with --level char: bytes are taken as they are; leave one of them out")
+            raise SettingsError("`encoding` goes with `level=char`: bytes are taken as they are; leave one of them out")
         if _is_stdin(self.texts) and _is_stdin(self.val):
             raise SettingsError(
-                "standard input is named both to learn from and with --val; name a file for one of them"
+                "standard input is named both to learn from and with `val`; name a file for one of them"
             )
 
     @property

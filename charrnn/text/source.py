@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.fields import did_you_mean
 from charrnn.text.settings import is_stdin
 
 CHUNK_BYTES = 1 << 20
 _SNIFFED_BYTES = 8192
+_NAME_CHARS = 40  # of a text that is typed
+_MOST_COMPARED = 2000  # names of files, with that of one that is missing
 
 # Longest first: UTF-32's little-endian mark begins with UTF-16's.
 _BYTE_ORDER_MARKS = [
@@ -42,11 +46,13 @@ class Source:
         name: what a user calls it.
         path: of the file; None for spooled standard input.
         spool: standard input, kept in an unnamed temporary file; None for a file.
+        text: the text itself, where it was typed; None for one that is read.
     """
 
     name: str
     path: Path | None
     spool: IO[bytes] | None = None
+    text: str | None = None
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         """The bytes from first to last.
@@ -54,6 +60,9 @@ class Source:
         Raises:
             InputError: the file cannot be read, or is not a regular file.
         """
+        if self.text is not None:
+            yield self.text.encode("utf-8")
+            return
         if self.spool is not None:
             self.spool.seek(0)
             while chunk := self.spool.read(chunk_bytes):
@@ -87,6 +96,9 @@ class Source:
             InputError: the bytes are not text in ``encoding``; names offset and bytes and what to do.
             SettingsError: there is no such encoding.
         """
+        if self.text is not None:
+            yield self.text
+            return
         decoder: codecs.IncrementalDecoder | None = None
         num_fed = 0
         used = encoding
@@ -113,8 +125,15 @@ class Source:
             shown = " ".join(f"{byte:02x}" for byte in wrong[:4])
             raise InputError(
                 f"{self.name!r} is not {encoding}: byte {shown} at offset {offset:,}; give its encoding "
-                f"(such as --encoding latin-1) or model its bytes (--level byte)"
+                f"(such as `encoding=latin-1`) or model its bytes (`level=byte`)"
             ) from error
+
+
+def typed_source(text: str) -> Source:
+    """A text that is typed and not read; the beginning of its first line is its name."""
+    line, newline, _ = text.partition("\n")
+    is_whole = len(line) <= _NAME_CHARS and not newline
+    return Source(line if is_whole else f"{line[:_NAME_CHARS]}...", None, text=text)
 
 
 class Found(NamedTuple):
@@ -155,6 +174,8 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
                 sources.append(Source(str(given), None, _spooled_pipe(path)))
             else:
                 sources.append(Source(str(given), path))
+        except FileNotFoundError as error:
+            raise InputError(f"cannot read {str(given)!r}: {error.strerror}{_instead_of(path)}") from error
         except OSError as error:
             raise InputError(f"cannot read {str(given)!r}: {error.strerror or error}") from error
         except ValueError as error:  # a NUL in the name
@@ -169,10 +190,22 @@ def find_sources(paths: Sequence[str | Path], *, level: str, encoding: str) -> F
     return Found(sources, notes)
 
 
+def _instead_of(path: Path) -> str:
+    """What a user may have meant by the name of a file that is not there: one beside it, or a corpus to be gathered."""
+    from charrnn.text.catalog import CATALOG
+
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        if hint := did_you_mean(path.name, [entry.name for entry in islice(entries, _MOST_COMPARED)]):
+            return hint
+    if path.stem in CATALOG:
+        return f"; charrnn corpus {path.stem} makes corpora/{path.stem}.txt"
+    return "; charrnn corpus lists texts to begin with"
+
+
 def _in_directory(directory: Path, level: str, encoding: str, notes: list[str]) -> list[Source]:
     if is_run(directory):
         raise InputError(
-            f"{str(directory)!r} is a run of charrnn, not a text; name a text (train --resume goes on with a run)"
+            f"{str(directory)!r} is a run, not a text; name a text (charrnn train --resume goes on with a run)"
         )
     kept, passed_over, runs, links = [], [], [], []
     for folder, folders, names in os.walk(directory, onerror=_refuse_folder):
@@ -297,4 +330,6 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
             raise LookupError
         return info.incrementaldecoder("strict")
     except (LookupError, TypeError, ValueError) as error:
-        raise SettingsError(f"encoding is {encoding!r}, which is not a text encoding; try utf-8 or latin-1") from error
+        raise SettingsError(
+            f"`encoding` is {encoding!r}, which is not a text encoding; try utf-8 or latin-1"
+        ) from error

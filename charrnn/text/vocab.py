@@ -30,7 +30,9 @@ class UnknownCharacterError(InputError):
         named = ", ".join(describe_char(c) for c in chars[:5]) + (", ..." if len(chars) > 5 else "")
         plural = "characters" if len(chars) > 1 else "character"
         place = where or f"the first at position {position}"
-        advice = remedy or "leave them out, or use a model that knows them (a --level byte model knows every text)"
+        advice = (
+            remedy or "leave them out, or use a model that knows them (one of bytes, `level=byte`, knows every text)"
+        )
         super().__init__(f"unknown {plural} {named} ({place}): the model's vocabulary lacks them; {advice}")
 
 
@@ -84,7 +86,7 @@ class Vocab:
         if len(halves):
             raise InputError(
                 f"the text has U+{halves[0]:04X}, half a character (a surrogate), which no text should have; "
-                f"check the text's encoding, or model its bytes (--level byte)"
+                f"check the text's encoding, or model its bytes (`level=byte`)"
             )
         return cls("char", points.astype("<u4").tobytes().decode("utf-32-le"))
 

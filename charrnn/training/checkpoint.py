@@ -1,6 +1,5 @@
 """All that a run needs to go on as if it had never stopped, to and from training.safetensors."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +9,12 @@ import numpy as np
 
 from charrnn.errors import CharRNNError, InputError
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.training_file import TRAINING_NAME, TrainingFile, read_training, write_training
+from charrnn.storage.training_file import TrainingFile, read_training, write_training
 from charrnn.text.corpus import TextFacts
 from charrnn.text.settings import TextSettings
 from charrnn.text.vocab import Vocab
 from charrnn.training.settings import TrainingSettings
 from charrnn.units import Score
-
-__all__ = ["TRAINING_NAME", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,20 @@ class Checkpoint:
         found["interval"] = ("float64", (2,))
         return found
 
+    def to_facts(self) -> dict[str, Any]:
+        """All but the tensors, as plain values."""
+        return {
+            "model": self.model.to_json(),
+            "training": self.training.to_json(),
+            "vocab": self.vocab.to_json(),
+            "text": self.text.to_json(),
+            "source": self.source.to_json(),
+            "num_steps": self.num_steps,
+            "best": None if self.best is None else asdict(self.best),
+            "computed_by": self.computed_by,
+            **{name: getattr(self, name) for name in _COUNTS},
+        }
+
 
 _COUNTS = ("step", "eval_every", "best_step", "num_without_better")
 
@@ -76,18 +87,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: it could not be written; what was there before still is.
     """
-    facts = {
-        "model": checkpoint.model.to_json(),
-        "training": checkpoint.training.to_json(),
-        "vocab": checkpoint.vocab.to_json(),
-        "text": checkpoint.text.to_json(),
-        "source": checkpoint.source.to_json(),
-        "num_steps": checkpoint.num_steps,
-        "best": None if checkpoint.best is None else asdict(checkpoint.best),
-        "computed_by": checkpoint.computed_by,
-        **{name: getattr(checkpoint, name) for name in _COUNTS},
-    }
-    write_training(path, TrainingFile(checkpoint.tensors, facts))
+    write_training(path, TrainingFile(checkpoint.tensors, checkpoint.to_facts()))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -129,7 +129,7 @@ def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Che
         vocab=vocab,
         text=TextFacts.from_json(facts["text"]),
         source=source,
-        best=None if facts["best"] is None else _score(facts["best"]),
+        best=None if facts["best"] is None else Score.from_sums(facts["best"]),
         computed_by=computed_by,
         num_steps=num_steps,
         **counts,
@@ -140,13 +140,3 @@ def _count(value: object, name: str) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"{name} is {value!r}")
     return value
-
-
-def _score(values: Mapping[str, Any]) -> Score:
-    score = Score(**values)
-    for name, value in asdict(score).items():
-        if name.startswith("num_"):
-            _count(value, name)
-        elif type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} of the best score is {value!r}")
-    return score

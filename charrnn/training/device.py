@@ -92,7 +92,7 @@ def check_memory(model: ModelSettings, training: TrainingSettings) -> None:
     logits = _TENSORS_PER_LOGIT * 4 * model.vocab_size * training.batch_size * training.bptt
     total = num_memory_bytes()
     if weights + logits > total > 0:
-        smaller = "--hidden-size or --num-layers" if weights > logits else "--batch-size or --bptt, or --level byte"
+        smaller = "`hidden_size` or `num_layers`" if weights > logits else "`batch_size` or `bptt`, or `level=byte`"
         raise DeviceError(
             f"training {model.num_parameters:,} weights on windows of {training.batch_size} x {training.bptt} of "
             f"{model.vocab_size:,} symbols takes {(weights + logits) / 2**30:,.1f} GiB of memory, and this machine has "
@@ -132,15 +132,15 @@ def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Pl
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("no CUDA device is available to torch; use --device cpu or --device auto")
+        raise DeviceError("no CUDA device is available to torch; use `device=cpu` or `device=auto`")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("no MPS device is available to torch; use --device cpu or --device auto")
+        raise DeviceError("no MPS device is available to torch; use `device=cpu` or `device=auto`")
 
     if kind != "cpu":
         bfloat16 = precision == "bfloat16" or (precision == "auto" and kind == "cuda")
         if bfloat16 and kind == "cuda" and not torch.cuda.is_bf16_supported():
             if precision == "bfloat16":
-                raise DeviceError("this GPU has no bfloat16; use --precision float32")
+                raise DeviceError("this GPU has no bfloat16; use `precision=float32`")
             bfloat16 = False
         index = from_torchrun("LOCAL_RANK", 0) if kind == "cuda" else 0
         if kind == "cuda" and index >= torch.cuda.device_count():
@@ -153,12 +153,12 @@ def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Pl
     native = library()
     if native is not None and cell.kernel:
         if reduced and not native.has_bfloat16:
-            raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
+            raise DeviceError("this CPU has no bfloat16 products; use `precision=float32`")
         reduced = native.has_bfloat16 and precision != "float32"
         backend = Backend("native", threads, "bfloat16" if reduced else "float32")
         return Placement(torch.device("cpu"), backend, False, threads)
     if reduced and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
-        raise DeviceError("this CPU has no bfloat16 products; use --precision float32")
+        raise DeviceError("this CPU has no bfloat16 products; use `precision=float32`")
     reason = unavailable_reason() or f"no kernel is written for the cell {settings.cell}"
     note = f"the recurrence runs through torch, which is slower: {reason}"
     backend = Backend("fused" if cell.fused else "unrolled")

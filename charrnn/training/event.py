@@ -1,6 +1,6 @@
 """What happens in a run, as values: the loop yields them, reports turn them into what a person sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn.storage.model_file import ModelFile
@@ -58,6 +58,7 @@ class Evaluated:
         seconds: since the run began.
         is_best: whether no earlier evaluation was better.
         model: the averaged model as it was scored.
+        num_held_out: symbols held out; the score may be of the first of them.
     """
 
     step: int
@@ -65,7 +66,8 @@ class Evaluated:
     train_nats: float
     seconds: float
     is_best: bool
-    model: ModelFile
+    model: ModelFile = field(repr=False)
+    num_held_out: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Finished:
         best: the best held-out score; what model.safetensors holds.
         best_step: the step it was measured at.
         seconds: since the run began.
+        num_held_out: symbols held out; the score may be of the first of them.
     """
 
     step: int
@@ -100,6 +103,7 @@ class Finished:
     best: Score
     best_step: int
     seconds: float
+    num_held_out: int
 
 
 Event = Planned | Progressed | Evaluated | Saved | Warned | Finished

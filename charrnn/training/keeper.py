@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from charrnn.storage.model_file import MODEL_NAME, ModelFile, write_model
+from charrnn.storage.model_file import ModelFile, write_model
+from charrnn.storage.run_files import MODEL_NAME
 from charrnn.training import event
 from charrnn.training.saving import Saver
 from charrnn.units import Score

@@ -1,7 +1,8 @@
 """From what a user asked for to a task to train on: texts opened, split and fitted, sizes chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,14 @@ from charrnn.errors import InputError, SettingsError
 from charrnn.models.layer import UNROLLED
 from charrnn.models.network import CharRNN
 from charrnn.models.settings import ModelSettings
-from charrnn.storage.model_file import ModelFile
-from charrnn.text.corpus import TextFacts, open_corpus, split, vocabulary_of
+from charrnn.storage.model_file import ModelFile, require_network
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.text.stream import shrink_to_fit
 from charrnn.text.vocab import Vocab
 from charrnn.training.checkpoint import Checkpoint
 from charrnn.training.recipe import recommend
 from charrnn.training.task import Task
-
-_MAX_NAMES = 1000  # of texts kept in a model; a directory may hold more files than a header may list
+from charrnn.training.texts import open_texts
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,6 @@ class Prepared:
     notes: tuple[str, ...]
     reason: str
     weights: dict[str, torch.Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class _Texts:
-    train_ids: np.ndarray
-    held_out_ids: np.ndarray
-    vocab: Vocab
-    facts: TextFacts
-    notes: tuple[str, ...]
 
 
 def prepare(
@@ -77,7 +67,7 @@ def prepare(
         text = {**text, "level": _level_of(init_from, text)}
         training = {**_noise_of(init_from), **training}
     source = TextSettings(**text)
-    texts = _open(source, known=None if init_from is None else init_from.vocab)
+    texts = open_texts(source, known=None if init_from is None else init_from.vocab)
     recipe = recommend(
         num_symbols=len(texts.train_ids), vocab_size=texts.vocab.size, on_gpu=on_gpu, model=model, training=training
     )
@@ -117,21 +107,19 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
     """
     given = text or {}
     if "val" in given and not checkpoint.source.val:
-        raise SettingsError("--val: this run held out the end of its text, not a text of its own; leave it out")
+        raise SettingsError("`val`: this run held out the end of its text, not a text of its own; leave it out")
     source = replace(checkpoint.source, **given)
     for name, option in (("texts", ""), ("val", "--val ")):
-        if any(map(is_stdin, getattr(source, name))) and name not in given:
-            raise InputError(
-                f"this run read {option}standard input; give it again: ... | charrnn train --resume RUN {option}-"
-            )
-    texts = _open(source, known=checkpoint.vocab)
+        if name not in given:
+            _require_texts(getattr(source, name), option=option)
+    texts = open_texts(source, known=checkpoint.vocab)
     if texts.facts.fingerprint != checkpoint.text.fingerprint:
         raise InputError(
             f"the text has changed since this run began ({', '.join(texts.facts.names[:3])}); resume needs the same "
-            f"text: name it, a separate held-out text with --val, or start a new run with --init-from"
+            f"text: name it, a separate held-out text with `val`, or start a new run with `init_from`"
         )
     if texts.vocab != checkpoint.vocab:
-        raise InputError("the run does not know all symbols of its text; start a new run with --init-from")
+        raise InputError("the run does not know all symbols of its text; start a new run with `init_from`")
     task = Task(
         texts.train_ids,
         texts.held_out_ids,
@@ -144,38 +132,44 @@ def prepare_resume(checkpoint: Checkpoint, text: Mapping[str, Any] | None = None
     return Prepared(task, texts.notes, "as the run began")
 
 
-def _open(text: TextSettings, *, known: Vocab | None) -> _Texts:
-    """Opens the texts with a vocabulary that covers learned and held-out text, and ``known`` symbols if given."""
-    vocab = known
-    if text.level == "char" and (text.val or known is not None):
-        found = vocabulary_of([*text.texts, *text.val], encoding=text.encoding)
-        symbols = set(found.symbols) | set(known.symbols if known is not None else "")
-        vocab = Vocab.of_text("".join(sorted(symbols)))
-    corpus = open_corpus(text.texts, level=text.level, encoding=text.encoding, vocab=vocab)
-    notes, fingerprint = list(corpus.notes), corpus.fingerprint
-    if text.val:
-        held_out = open_corpus(text.val, level=text.level, encoding=text.encoding, vocab=corpus.vocab)
-        train_ids, held_out_ids = corpus.ids, held_out.ids
-        fingerprint = f"{fingerprint}+{held_out.fingerprint}"
-        notes += held_out.notes
-    else:
-        parts = split(corpus.ids, text.held_out_fraction)
-        train_ids, held_out_ids = parts.train, parts.held_out
-        if parts.is_same:
-            notes.append("the text is too short to hold any out: the held-out loss is that of the text itself")
-    facts = TextFacts(
-        names=corpus.names[:_MAX_NAMES],
-        num_texts=len(corpus.names),
-        fingerprint=fingerprint,
-        num_symbols=len(corpus.ids),
-        num_held_out=len(held_out_ids),
-    )
-    return _Texts(train_ids, held_out_ids, corpus.vocab, facts, tuple(notes))
+def _require_texts(paths: Sequence[str], *, option: str) -> None:
+    """Makes sure that the texts of a run are where it read them.
+
+    Args:
+        paths: of the texts; "-" is standard input.
+        option: that names them, with a space after it; "" for none.
+
+    Raises:
+        InputError: one is not; the message says how to name it again.
+    """
+    if any(map(is_stdin, paths)):
+        raise InputError(
+            f"this run read {option}standard input; give it again: ... | charrnn train --resume RUN {option}-"
+        )
+    gone = [path for path in paths if not _is_there(path)]
+    if gone:
+        which = "it again where it is now" if len(paths) == 1 else f"all {len(paths)} texts again, in their order"
+        raise InputError(
+            f"{gone[0]!r}, a text of this run, is not there any more; name {which}: "
+            f"charrnn train --resume RUN {' '.join([f'{option}TEXT'] * min(len(paths), 2))}"
+            + (" ..." if len(paths) > 2 else "")
+        )
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file or directory; also where it cannot be looked for, which reading it tells."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _shape_of(source: ModelFile, given: Mapping[str, Any]) -> dict[str, Any]:
     """The shape of ``source``, without its vocabulary."""
-    shape = source.settings.to_json()
+    shape = require_network(source, use="`init_from`").to_json()
     del shape["vocab_size"]
     if shape["input"] == "one-hot":
         del shape["embedding_size"]
@@ -183,8 +177,8 @@ def _shape_of(source: ModelFile, given: Mapping[str, Any]) -> dict[str, Any]:
         has = shape.get(name, "none")
         if has != value:
             raise SettingsError(
-                f"{name} is {value!r}, but the model to start from has {has!r}; "
-                f"leave the option out, or train without --init-from"
+                f"`{name}` is {value!r}, but the model to start from has {has!r}; "
+                f"leave it out, or train without `init_from`"
             )
     return shape
 
@@ -199,8 +193,8 @@ def _level_of(source: ModelFile, given: Mapping[str, Any]) -> str:
     level: str = source.vocab.level
     if given.get("level", level) != level:
         raise SettingsError(
-            f"level is {given['level']!r}, but the model to start from has {level!r}; "
-            f"leave the option out, or train without --init-from"
+            f"`level` is {given['level']!r}, but the model to start from has {level!r}; "
+            f"leave it out, or train without `init_from`"
         )
     return level
 

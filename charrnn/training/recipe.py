@@ -12,6 +12,7 @@ from charrnn.errors import SettingsError
 from charrnn.models.settings import ModelSettings
 from charrnn.training.settings import LENGTHS, TrainingSettings
 
+_MANY_PASSES = 1000  # whose decimals tell nothing
 DEFAULT_MINUTES = 5.0
 _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
@@ -104,7 +105,7 @@ def recommend(
         }
     )
     if shape.input == "one-hot" and "embedding_size" in model:
-        raise SettingsError("--embedding-size goes with --input embedding; leave it out, or choose that input")
+        raise SettingsError("`embedding_size` goes with `input=embedding`; leave it out, or choose that input")
     exposure = epochs * shape.num_parameters / num_symbols
     choice = TrainingSettings(
         **{
@@ -116,7 +117,8 @@ def recommend(
             **training,
         }
     )
-    reason = f"sized for about {epochs:.1f} passes over the text"
+    passes = epochs if training.get("epochs") is None else float(training["epochs"])
+    reason = f"sized for about {passes:,.{0 if passes >= _MANY_PASSES else 1}f} passes over the text"
     return Recipe(shape, choice, reason)
 
 

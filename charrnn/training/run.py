@@ -19,10 +19,11 @@ import torch
 
 from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
 from charrnn.models.network import CharRNN
-from charrnn.storage.metrics import METRICS_NAME, MetricsLog
-from charrnn.storage.model_file import ModelFile, read_model
+from charrnn.storage.metrics import MetricsLog
+from charrnn.storage.model_file import ModelFile, is_of_run, read_model
+from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
-from charrnn.training.checkpoint import TRAINING_NAME, Checkpoint, write_checkpoint
+from charrnn.training.checkpoint import Checkpoint, write_checkpoint
 from charrnn.training.device import Placement, check_memory
 from charrnn.training.evaluation import evaluate
 from charrnn.training.keeper import Keeper, with_score
@@ -35,7 +36,7 @@ from charrnn.training.world import ALONE, World
 from charrnn.units import Score
 
 MAX_EVALUATED = 131_072  # held-out symbols scored during a run; the rest is scored once, at its end
-MAX_FINAL = 262_144
+MAX_FINAL = 524_288
 _FLOAT32_COST = 3.0  # of the final score in float32, at most, as a multiple of one in bfloat16
 _SECONDS_BETWEEN_EVENTS = 0.1
 _SECONDS_BETWEEN_SAVES = 30.0
@@ -156,13 +157,13 @@ class Run:
             yield from self._train(should_stop)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"out of memory at step {self.step}; use a smaller --batch-size, --bptt or --hidden-size, "
-                f"then train again or --resume"
+                f"out of memory at step {self.step}; use a smaller `batch_size`, `bptt` or `hidden_size`, "
+                f"then train again or `resume`"
             ) from error
         except torch.AcceleratorError as error:
             raise DeviceError(
                 f"the device was lost at step {self.step} ({str(error).splitlines()[0]}); "
-                f"go on from the last checkpoint with --resume"
+                f"go on from the last checkpoint with `resume`"
             ) from error
         finally:
             if self._metrics is not None:
@@ -219,7 +220,7 @@ class Run:
             except InputError as error:
                 lost = str(error)
             else:
-                if (found.settings, found.vocab) != (self._task.model, self._task.vocab):
+                if not is_of_run(found.to_facts(), self._task.to_facts() | {"best_step": self._keeper.best_step}):
                     raise InputError(
                         f"{str(self._keeper.path)!r} belongs to another run than the training state beside it; move "
                         f"it away, and the run goes on without it"
@@ -261,7 +262,7 @@ class Run:
         )
         return DivergedError(
             f"training diverged at step {self.step}: {what}; {holds} {self._directory}. Train again with a smaller "
-            f"--learning-rate"
+            f"`learning_rate`"
         )
 
     def _require_finite(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -307,7 +308,15 @@ class Run:
                 "seconds": round(self._clock.seconds(), 3),
             }
         )
-        yield event.Evaluated(self.step, score, train_nats, self._clock.seconds(), is_best, model)
+        yield event.Evaluated(
+            step=self.step,
+            score=score,
+            train_nats=train_nats,
+            seconds=self._clock.seconds(),
+            is_best=is_best,
+            model=model,
+            num_held_out=len(self._task.held_out_ids),
+        )
 
     def _score(self) -> Score:
         """The averaged model on held-out text, in the precision of the training."""
@@ -339,7 +348,7 @@ class Run:
             # So that there is a model to look at. The run itself ignores it: otherwise resuming would not be exact.
             score = self._score()
             yield from self._keeper.write(self._model_file(score), step=self.step)
-        yield event.Finished(self.step, "stopped", score, self._keeper.best_step or self.step, self._clock.seconds())
+        yield self._finished("stopped", score, self._keeper.best_step or self.step)
 
     def _finish(self) -> Iterator[event.Event]:
         if self._keeper.best is None:  # gone on with after its last evaluation, whose model could not be stored
@@ -350,7 +359,17 @@ class Run:
         if self._keeper.best is None:
             raise RuntimeError("a run that is done was never evaluated")
         reason = "end" if self.step == self.num_steps else "patience"
-        yield event.Finished(self.step, reason, self._keeper.best, self._keeper.best_step, self._clock.seconds())
+        yield self._finished(reason, self._keeper.best, self._keeper.best_step)
+
+    def _finished(self, reason: str, best: Score, best_step: int) -> event.Finished:
+        return event.Finished(
+            step=self.step,
+            reason=reason,
+            best=best,
+            best_step=best_step,
+            seconds=self._clock.seconds(),
+            num_held_out=len(self._task.held_out_ids),
+        )
 
     def _score_best(self) -> Iterator[event.Event]:
         """Scores the best model once more where scores during the run were of a part, or in reduced precision."""
@@ -366,7 +385,7 @@ class Run:
             yield event.Warned(f"the best model could not be read again to be scored in full: {error}")
             return
         with torch.no_grad():
-            network = CharRNN(best.settings, exact).to(self._placement.device)
+            network = CharRNN(self._task.model, exact).to(self._placement.device)
             network.set_weights({name: torch.tensor(w) for name, w in best.weights.items()})
         score = self._evaluated(network, MAX_FINAL)
         yield from self._keeper.rescore(best, score, step=self.step)

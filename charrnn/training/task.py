@@ -1,6 +1,7 @@
 """What a run learns from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,3 +33,7 @@ class Task:
     source: TextSettings
     model: ModelSettings
     training: TrainingSettings
+
+    def to_facts(self) -> dict[str, Any]:
+        """Shape, recipe, symbols and text as plain values, named as in a checkpoint."""
+        return {name: getattr(self, name).to_json() for name in ("model", "training", "vocab", "text")}

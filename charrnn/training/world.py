@@ -49,7 +49,7 @@ class World:
         """
         if num_streams % self.size:
             raise SettingsError(
-                f"batch_size is {num_streams}; it must be a multiple of the {self.size} processes that share it"
+                f"`batch_size` is {num_streams}; it must be a multiple of the {self.size} processes that share it"
             )
         share = num_streams // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
@@ -105,7 +105,7 @@ def _talking() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise DeviceError(
-            "another process of this run ended or is out of reach; start all of them again with --resume"
+            "another process of this run ended or is out of reach; start all of them again with `resume`"
         ) from error
 
 

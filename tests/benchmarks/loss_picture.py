@@ -1,9 +1,9 @@
-"""Held-out loss against time, one line per cell: the picture in docs/results.md.
+"""Held-out loss against time, one line per cell: the picture in README.md and docs/results.md.
 
     python tests/benchmarks/loss_picture.py shakespeare.txt 1.42 loss.svg
     python tests/benchmarks/loss_picture.py checkpoints/rnn checkpoints/gru checkpoints/lstm loss.svg     existing runs
 
-Needs matplotlib (``pip install matplotlib``).
+The picture has no background, and colours that can be seen on white and on black.
 """
 
 import json
@@ -17,13 +17,16 @@ import matplotlib as mpl
 mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "charrnn"  # the same runs give the same bytes
 mpl.rcParams["font.family"] = "sans-serif"
+mpl.rcParams["svg.fonttype"] = "none"  # text stays text, in the reader's font
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of output
 
-from charrnn.storage.metrics import METRICS_NAME, read_metrics  # noqa: E402
+from charrnn.storage.metrics import read_metrics  # noqa: E402
 from charrnn.storage.model_file import read_model  # noqa: E402
+from charrnn.storage.run_files import METRICS_NAME  # noqa: E402
 
 CELLS = ("rnn", "gru", "lstm")
-COLOURS = {"rnn": "#b3541e", "gru": "#2a6f97", "lstm": "#2d6a4f"}  # dark enough on white; marks tell them apart too
+COLOURS = {"rnn": "#d1662a", "gru": "#3b8dc4", "lstm": "#3d9a6d"}  # marks tell them apart too
+INK = "#808790"  # of all that is not a line
 MARKS = {"rnn": "s", "gru": "^", "lstm": "o"}
 
 
@@ -58,10 +61,14 @@ def draw(runs: list[Path], target: Path) -> None:
     axes.set_xlabel("seconds of training")
     axes.set_ylabel("held-out loss, nats/char")
     axes.set_xlim(left=0)
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, labelcolor=INK)
+    axes.grid(alpha=0.25, color=INK)
+    axes.tick_params(colors=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(target, metadata={"Date": None})
+    axes.spines[["left", "bottom"]].set_color(INK)
+    figure.savefig(target, metadata={"Date": None}, transparent=True)
 
 
 if __name__ == "__main__":

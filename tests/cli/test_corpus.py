@@ -80,6 +80,29 @@ def test_without_a_network_the_address_and_the_place_are_told(tmp_path, sources,
     assert len(err.splitlines()) == 1
 
 
+def test_a_download_is_given_as_much_time_as_was_asked_for(tmp_path, sources, monkeypatch):
+    def wait(*args, timeout):
+        raise OSError(f"waited for {timeout}")
+
+    monkeypatch.setattr("urllib.request.urlopen", wait)
+    assert "waited for 1.5" in invoke("corpus", "far", "--timeout", "1.5", cwd=tmp_path).err
+    for wrong in ("0", "-1", "nan", "inf"):
+        code, out, err = invoke("corpus", "far", "--timeout", wrong, cwd=tmp_path)
+        assert (code, out) == (2, "")
+        assert f"--timeout {wrong}: must be a number above 0" in err
+
+
+def test_on_a_terminal_a_corpus_is_announced_before_it_is_gathered(tmp_path, sources):
+    from charrnn.reports import terminal
+
+    notes = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terminal, "write_note", notes.append)
+        invoke("corpus", "one", "two", cwd=tmp_path)
+        invoke("corpus", "one", cwd=tmp_path)
+    assert notes == ["gathering one: a header ...", "gathering two: a module ..."]
+
+
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path, sources):
     (tmp_path / "corpora").write_text("mine")
     code, out, err = invoke("corpus", "one", cwd=tmp_path)

@@ -7,6 +7,7 @@ import shlex
 import pytest
 import typer
 from command import invoke, libraries_of
+from terminal import shown_on_a_terminal
 from tiny_run import files_of
 
 from charrnn.cli.app import app
@@ -17,12 +18,15 @@ NAMES = sorted(GROUP.commands)
 
 def options_in(text):
     """What help says of each option, in one line each, by the option's long name."""
-    found = {}
-    for line in text.partition("\nOptions:\n")[2].splitlines():
-        if match := re.match(r"  (?:-\w, )?(--[\w-]+)", line):
-            found[match[1]] = line.strip()
-        elif found and line.startswith("   "):
-            found[[*found][-1]] += " " + line.strip()
+    found, last = {}, None
+    for line in text.splitlines():
+        if match := re.match(r"  (?:-\w, |    )(--[\w-]+)", line):
+            last = match[1]
+            found[last] = line.strip()
+        elif last and line.startswith("   "):
+            found[last] += " " + line.strip()
+        else:
+            last = None
     return found
 
 
@@ -51,7 +55,8 @@ def test_help_loads_no_large_library_and_costs_well_under_a_second(command):
 def test_help_lists_every_command_with_what_it_does():
     code, out, err = invoke("--help")
     assert (code, err) == (0, "")
-    listed = dict(line.split(None, 1) for line in out.partition("\nCommands:\n")[2].splitlines())
+    commands = out.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    listed = dict(re.findall(r"^  (\w+) +(.+(?:\n    .+)*)", commands, re.MULTILINE))
     assert sorted(listed) == NAMES
     assert all(line.rstrip(".") for line in listed.values())
 
@@ -115,3 +120,48 @@ def test_a_model_used_by_the_defaults_shown_is_used_as_without_options(trained, 
     plain = invoke(name, trained, *given)
     assert plain.code == 0
     assert invoke(name, trained, *given, *with_defaults(name)) == plain
+
+
+# --- on a terminal ----------------------------------------------------------------------------------------------------
+
+
+def plain(shown):
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_help_on_a_terminal_stands_in_panels_that_fit_it(name, columns):
+    shown = shown_on_a_terminal(name, "--help", columns=columns)
+    lines = shown.splitlines()
+    assert all(len(line) <= min(columns, 100) for line in lines)
+    panels = re.findall(r"^╭─ (.+?) ─*╮$", shown, re.MULTILINE)
+    assert len(panels) == len(set(panels)) == shown.count("╰")
+    assert panels[-1] == "Options"
+    assert all(re.fullmatch(r"│ .* │", line) for line in lines if line.startswith("│"))
+    words = " ".join(line.strip("│ ") for line in lines if line.startswith("│"))
+    told = [" ".join(parts) for parts in options_in(invoke(name, "--help").out).items()]
+    assert told
+    for line in told:
+        assert set(line.split()) <= {*words.split(), *line.split()[:1]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_of_a_narrow_terminal_can_be_copied(name):
+    narrow = shown_on_a_terminal(name, "--help", columns=60).replace("\\\n", "")
+    assert examples_in(narrow) == examples_in(invoke(name, "--help").out)
+
+
+def test_help_is_coloured_only_where_colour_is_wanted():
+    coloured = shown_on_a_terminal("sample", "--help", colour=True)
+    assert "\x1b[1;36m-n, --length\x1b[0m \x1b[33m<whole number>\x1b[0m" in coloured
+    assert plain(coloured) == shown_on_a_terminal("sample", "--help")
+    assert "\x1b" not in invoke("sample", "--help").out
+
+
+def test_values_are_named_in_words():
+    for name in NAMES:
+        shown = invoke(name, "--help").out
+        assert set(re.findall(r"<([^>]+)>", shown)) <= {
+            *("whole number", "number", "text", "file", "directory", "run", "run or file", "name", "seconds"),
+        }

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,7 @@ TRAIN = {
     "--name": "named",
     "--out": "{out}",
     "--quiet": None,
+    "--verbose": None,
     "--json": None,
     "--samples": None,
 }
@@ -74,8 +75,12 @@ SAMPLE = {
     "--max-copy": "4",
     "--copying": None,
     "--training-text": "{text}",
+    "--with": "{run}",
+    "--dynamic": None,
     "--raw": None,
     "--json": None,
+    "--quiet": None,
+    "--verbose": None,
     "--threads": "1",
 }
 PERPLEXITY = {
@@ -83,17 +88,46 @@ PERPLEXITY = {
     "--by-line": None,
     "--streams": "2",
     "--dynamic": None,
+    "--with": "{run}",
+    "--fit": "{text}",
     "--fit-temperature": "{text}",
     "--baselines": None,
     "--training-text": "{text}",
     "--unknown": "skip",
     "--encoding": "latin-1",
+    "--text": "the dog",
     "--json": None,
+    "--quiet": None,
+    "--verbose": None,
     "--threads": "1",
 }
-CORPUS = {"--out": "{out}", "--force": None, "--clean": None}
-INSPECT = {"--json": None}
-COMMANDS = {"train": TRAIN, "sample": SAMPLE, "perplexity": PERPLEXITY, "corpus": CORPUS, "inspect": INSPECT}
+COUNT = {
+    "--val": "{val}",
+    "--level": "byte",
+    "--encoding": "latin-1",
+    "--val-fraction": "0.2",
+    "--memory": "1",
+    "--name": "named",
+    "--out": "{out}",
+    "--json": None,
+    "--quiet": None,
+}
+MIX = {"--fit": "{text}", "--name": "named", "--out": "{out}", "--quiet": None}
+CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
+RUNS = {"--out": "{out}", "--json": None}
+INSPECT = {"--json": None, "--all": None}
+VERIFY = {"--quiet": None}
+COMMANDS = {
+    "train": TRAIN,
+    "sample": SAMPLE,
+    "perplexity": PERPLEXITY,
+    "count": COUNT,
+    "mix": MIX,
+    "corpus": CORPUS,
+    "runs": RUNS,
+    "inspect": INSPECT,
+    "verify": VERIFY,
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +157,7 @@ def places(tmp_path_factory):
 @pytest.fixture
 def untrained(monkeypatch):
     """Training itself is left out: pairs of options need not wait for it."""
-    finished = event.Finished(1, "end", Score(2.0, 4.0, 2, 2, 2), 1, 0.1)
+    finished = event.Finished(1, "end", Score(2.0, 4.0, 2, 2, 2), 1, 0.1, 3)
     monkeypatch.setattr(run_module, "Run", lambda *_, **__: None)
     monkeypatch.setattr(train_module, "_follow", lambda *_, **__: finished)
 
@@ -177,7 +211,7 @@ def check_train_pair(pair, places, directory):
         assert (directory / "named").is_dir()
     for option in pair:
         name = option.strip("-").removeprefix("no-").replace("-", "_")
-        if option in ("--name", "--out", "--quiet", "--json", "--samples"):
+        if option in ("--name", "--out", "--quiet", "--verbose", "--json", "--samples"):
             continue
         if option == "--config":
             assert found["learning_rate"] == (0.004 if "--learning-rate" in pair else 0.03), pair
@@ -191,13 +225,23 @@ def check_train_pair(pair, places, directory):
             assert str(found[name]) == str(type(found[name])(values[option])), pair
 
 
-@pytest.mark.parametrize("command", ["sample", "perplexity", "corpus", "inspect"])
+@pytest.mark.parametrize("command", ["sample", "perplexity", "count", "mix", "corpus", "runs", "inspect", "verify"])
 def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    arguments = {"perplexity": [places.run, places.text], "corpus": []}.get(command, [places.run])
+    arguments = {
+        "perplexity": [places.run, places.text],
+        "count": [places.text],
+        "mix": [places.run, places.run],
+        "corpus": [],
+        "runs": [],
+    }.get(command, [places.run])
     for pair in itertools.combinations(COMMANDS[command], 2):
-        code, out, err = invoke(command, *arguments, *words(((o, COMMANDS[command][o]) for o in pair), places))
+        chosen = places
+        if command in ("count", "mix"):  # a chosen name is taken once
+            chosen = replace(places, out=tmp_path / "".join(pair))
+            monkeypatch.setenv("CHARRNN_RUNS", str(chosen.out))
+        code, out, err = invoke(command, *arguments, *words(((o, COMMANDS[command][o]) for o in pair), chosen))
         if code == 2:
             assert any(is_named(option, err) for option in pair), (pair, err)
             continue

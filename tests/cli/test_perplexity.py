@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,36 @@ def test_a_text_without_a_prediction_is_refused(model, tmp_path):
         assert "nothing to score" in err
 
 
+def test_by_line_a_text_without_a_line_is_refused_for_what_it_lacks(model, tmp_path):
+    path = tmp_path / "text.txt"
+    for content, known in (("", ()), ("XYZ", ("--unknown", "skip"))):
+        path.write_text(content)
+        code, _, err = invoke("perplexity", model, path, "--by-line", *known)
+        assert code == 3
+        assert "nothing to score" in err
+        assert "by line, a text needs at least one symbol that the model knows" in err
+        assert "two" not in err
+    path.write_text("a")  # where a newline stands before each line, one symbol is enough
+    assert told(model, path, "--by-line")["total"]["num_predictions"] == 1
+    without = model_file(tmp_path / "model.safetensors", Vocab.of_text("abc"))
+    code, _, err = invoke("perplexity", without, path, "--by-line")
+    assert (code, "the model knows no newline" in err) == (3, True)
+
+
+def test_the_table_of_a_model_of_bytes_speaks_of_bytes_and_json_of_both(tmp_path):
+    model = model_file(tmp_path / "model.safetensors", Vocab.bytes())
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    total = told(model, path)["total"]
+    rows = dict(line.split() for line in written(model, path).splitlines())
+    assert rows["num_bytes"] == str(len(TEXT.encode()) - 1) == str(total["num_bytes"])
+    assert rows["nats_per_byte"] == f"{total['nats'] / total['num_bytes']:.4f}"
+    assert rows["bits_per_byte"] == f"{total['bits_per_byte']:.4f}"
+    assert float(rows["perplexity_per_byte"]) == pytest.approx(2 ** total["bits_per_byte"], rel=1e-5)
+    assert not [name for name in rows if "char" in name]
+    assert {"nats_per_char", "bits_per_char", "perplexity"} < set(total)
+
+
 def test_json_has_null_where_there_is_no_number(model, text, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.touch()
@@ -315,3 +346,35 @@ def test_a_training_text_without_baselines_is_refused(model, text):
 def test_baselines_load_no_torch(learned, text):
     text.write_text(TEXT[::-1])  # no note says that it is in the training text
     assert libraries_of("perplexity", learned / "checkpoints" / "text", text, "--baselines") == {"numpy"}
+
+
+def test_a_text_can_be_typed(model, text):
+    typed = told(model, "--text", TEXT)
+    read = told(model, text)
+    assert typed["total"] == read["total"]
+    assert typed["files"][0]["name"] == "abc feed...."
+    several = told(model, text, "--text", "abc", "--text", "cafe")
+    assert [each["name"] for each in several["files"]] == [str(text), "abc", "cafe"]
+    assert [each["num_predictions"] for each in several["files"]] == [len(TEXT) - 1, 2, 3]
+
+
+def test_what_is_wrong_with_a_typed_text_is_told(model):
+    code, out, err = run("perplexity", model, "--text", "a\udcff", fresh=True)
+    assert (code, out) == (2, "")
+    assert "--text is" in err
+    assert "not valid UTF-8" in err
+    assert "in 'aX', line 1, column 2" in invoke("perplexity", model, "--text", "aX").err
+    assert invoke("perplexity", model, "--text", "").code == 3
+
+
+def test_more_or_less_is_said_beside_the_scores(model, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("abc")
+    (tmp_path / "texts" / "b.bin").write_bytes(b"\0\1\2")
+    plain = invoke("perplexity", model, tmp_path / "texts")
+    assert "note: " in plain.err
+    assert invoke("perplexity", model, tmp_path / "texts", "--quiet") == (0, plain.out, "")
+    more = invoke("perplexity", model, tmp_path / "texts", "-v")
+    assert more.out == plain.out
+    assert re.fullmatch(r"note: 2 characters in [\d.]+ s, [\d,]+ characters/s", more.err.splitlines()[-1])
+    assert invoke("perplexity", model, "--text", "abc", "-q", "-v").code == 2

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,55 @@ def test_the_prompt_can_come_from_standard_input(model):
     assert "at byte 2 stands b'\\xff'" in err
 
 
+def test_the_prompt_may_stand_behind_the_model(model):
+    options = ("--length", 50, "--seed", 1)
+    assert written(model, "abc", *options) == written(model, "--prompt", "abc", *options)
+    assert written(model, *options, "abc") == written(model, "-p", "abc", "-n", 50, "--seed", 1)
+    assert written(model, "-", *options, stdin=b"abc") == written(model, "abc", *options)
+    assert written(model, "", *options, stdin=b"abc") == written(model, *options)
+
+
+@pytest.mark.parametrize("prompt", ["abc", "", "-"])
+def test_a_prompt_given_twice_is_refused(model, prompt):
+    code, out, err = invoke("sample", model, "abc", "--prompt", prompt)
+    assert (code, out) == (2, "")
+    assert "as PROMPT and with --prompt" in err
+
+
+@pytest.mark.parametrize("option", ["--stop", "--prompt"])
+def test_an_option_that_has_one_value_is_refused_a_second_one(model, option):
+    code, out, err = invoke("sample", model, option, "a", option, "b")
+    assert (code, out) == (2, "")
+    assert f"{option} is given 2 times" in err
+
+
+def test_verbose_tells_the_seed_that_gives_the_text_again(model):
+    code, text, err = invoke("sample", model, "abc", "-n", 60, "-v")
+    assert code == 0
+    seed = re.fullmatch(r"note: seed (\d+); 60 characters in [\d.]+ s, [\d,]+ characters/s\n", err)[1]
+    assert written(model, "abc", "--length", 60, "--seed", seed) == text
+
+
+def test_quiet_leaves_notes_out(model):
+    options = ("sample", model, "--length", 5, "--seed", 1, "--stop", "Z")
+    assert "ends no sample" in invoke(*options).err
+    assert invoke(*options, "-q") == (0, invoke(*options).out, "")
+    code, out, err = invoke(*options, "-q", "-v")
+    assert (code, out) == (2, "")
+    assert "--quiet says less, --verbose says more" in err
+
+
+def test_a_terminal_in_colour_sets_the_prompt_apart(model, hostile):
+    options = ("--length", 40, "--seed", 1, "--num-samples", 2)
+    shown = shown_on_a_terminal("sample", model, "abc", *options, colour=True)
+    assert shown.count("\x1b[1mabc\x1b[0m") == 2
+    assert "\x1b[2m--- sample 1 of 2 ---" in shown
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert plain == shown_on_a_terminal("sample", model, "abc", *options)
+    inert = shown_on_a_terminal("sample", hostile, "\x1b[2J", "--length", 5, "--seed", 1, colour=True)
+    assert inert.startswith("\x1b[1m\\x1b[2J\x1b[0m")
+
+
 def test_unknown_characters_of_a_prompt_are_named_and_nothing_is_written(model):
     code, out, err = invoke("sample", model, "--prompt", "aXb\x1bY")
     assert (code, out) == (3, "")
@@ -111,7 +161,7 @@ def test_a_prompt_of_bytes_that_are_no_text_is_refused(model):
         ("--seed", "-1", "from 0 to"),
         ("--num-samples", "0", "from 1 to"),
         ("--threads", "0", "from 1 to 1,024"),
-        ("--stop", "", "stop text is empty"),
+        ("--stop", "", "the --stop text is empty"),
         ("--max-copy", "0", "from 1 to"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_signalled_run_saves_and_resumes_as_if_never_stopped(place, straight, 
     process.send_signal(number)
     ended = end_of(process)
     assert ended.code == code
-    assert f"go on with: charrnn train --resume checkpoints/{name}" in ended.err
+    assert f"go on with: charrnn train --resume {name}\n" in ended.err
     assert "until it was stopped" in ended.out
     assert resumed(place, name) == straight(cell)
 

@@ -1,6 +1,7 @@
 """The train command on a tiny text."""
 
 import json
+import re
 
 import pytest
 from command import invoke, run
@@ -20,10 +21,10 @@ def test_train_sample_and_score_work_one_after_the_other(tmp_path, text):
     code, out, err = run("train", text, *TINY, cwd=tmp_path, fresh=True)
     assert code == 0, err
     assert "held-out loss" in out
-    assert "charrnn sample checkpoints/play" in out
+    assert "charrnn sample play" in out
     assert "plan: 8 steps" in err
     assert "\x1b" not in out + err
-    code, out, _ = run("sample", "checkpoints/play", "--length", 30, "--seed", 1, cwd=tmp_path, fresh=True)
+    code, out, _ = run("sample", "play", "--length", 30, "--seed", 1, cwd=tmp_path, fresh=True)
     assert (code, len(out.rstrip("\n")) > 20) == (0, True)
     code, out, _ = run("perplexity", "checkpoints/play", text, "--json", cwd=tmp_path, fresh=True)
     assert (code, json.loads(out)["total"]["num_chars"]) == (0, 409)
@@ -52,7 +53,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_touched(tmp_path, text):
     before = (tmp_path / "checkpoints/one/model.safetensors").read_bytes()
     code, _, err = invoke("train", text, *TINY, "--name", "one", cwd=tmp_path)
     assert code == 4
-    assert "--resume checkpoints/one" in err
+    assert "--resume one," in err
     assert (tmp_path / "checkpoints/one/model.safetensors").read_bytes() == before
 
 
@@ -87,7 +88,11 @@ def test_fine_tuning_says_what_was_kept_and_added(tmp_path, text):
         (["missing.txt"], 3, "No such file"),
         (["play.txt", "--hidden-size", "0"], 2, "--hidden-size 0: must be a whole number from 1 to 65,536"),
         (["play.txt", "--dropout", "nan"], 2, "--dropout nan: must be a number at least 0 and below 1"),
-        (["play.txt", "--minutes", "1", "--steps", "5"], 2, "exactly one of minutes, epochs and steps"),
+        (
+            ["play.txt", "--minutes", "1", "--steps", "5"],
+            2,
+            "exactly one of --minutes, --epochs and --steps; found --minutes and --steps",
+        ),
         (["play.txt", "--cell", "transformer"], 2, "--cell transformer: must be one of rnn, lstm, gru"),
         (["play.txt", "--name", "../up"], 2, "name is '../up'"),
         (["play.txt", "--device", "cuda"], 6, "--device cpu"),
@@ -109,3 +114,18 @@ def test_a_mistake_ends_with_one_line_that_says_what_to_do(tmp_path, text, argum
     assert "Traceback" not in ended.err
     assert ended.out == ""
     assert not list(tmp_path.glob("checkpoints/*/model.safetensors"))
+
+
+def test_verbose_tells_rate_and_gradient(tmp_path, text):
+    ended = invoke("train", text, *TINY, "-v", "--name", "more", cwd=tmp_path)
+    assert ended.code == 0
+    assert re.search(r"^step .* rate \S+  gradient \S+  ", ended.err, re.MULTILINE)
+    assert "gradient" not in invoke("train", text, *TINY, "--name", "less", cwd=tmp_path).err
+    code, out, err = invoke("train", text, *TINY, "-q", "-v", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert "--quiet" in err
+
+
+def test_what_the_command_line_says_of_quiet_and_verbose_replaces_the_file(tmp_path, text):
+    (tmp_path / "more.toml").write_text("verbose = true\n")
+    assert invoke("train", text, *TINY, "--config", "more.toml", "-q", cwd=tmp_path).code == 0

@@ -30,9 +30,11 @@ def test_what_a_file_claims_replaces_nothing_that_is_computed(here):
     assert shown[1].pop("claims") == LIES
     del shown[0]["claims"]
     assert shown[0] | {"file": shown[1]["file"]} == shown[1]
-    code, out, _ = invoke("inspect", lying)
+    code, out, _ = invoke("inspect", lying, "--all")
     assert (code, "claims.num_parameters" in out) == (0, True)
     assert f"\nnum_parameters              {shown[0]['num_parameters']}\n" in out
+    shown = [invoke("inspect", path)[1].splitlines() for path in (honest, lying)]
+    assert shown[0][:3] == shown[1][:3]  # the model, its alphabet, and that nothing usable is claimed
 
 
 def test_unknown_characters_rank_last_and_lines_without_predictions_not_at_all(here):

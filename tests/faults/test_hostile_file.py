@@ -61,6 +61,13 @@ def test_a_training_state_with_any_one_byte_changed_is_refused(state, tmp_path):
     assert path.read_bytes() == state
 
 
+def is_listed(run):
+    """Whether the run is shown, whatever its files say, in one harmless line."""
+    code, out, _ = invoke("runs", "--out", run.parent)
+    assert json.loads(invoke("runs", run, "--json").out)
+    return (code, len(out.splitlines()), "\x1b" in out) == (0, 2, False)
+
+
 def leaves(value, path=()):
     """Paths of all values in nested JSON, inner ones too."""
     yield path
@@ -90,6 +97,7 @@ def test_a_forged_training_state_with_any_fact_replaced_never_ends_unexpectedly(
             continue
         for value in HOSTILE:
             write_training(path, TrainingFile(file.tensors, with_value(file.facts, place, value)))
+            assert is_listed(run_of)
             if refused(path, read_checkpoint):
                 continue
             num_taken += 1
@@ -112,6 +120,7 @@ def test_a_forged_model_with_any_fact_replaced_is_refused_or_works(run_of):
         for value in HOSTILE:
             path.unlink()  # a file written over goes to the disk at once, which takes long
             path.write_bytes(container.to_bytes(tensors, with_value(whole.facts, place, value), kind="model"))
+            assert is_listed(run_of)
             for command in (["sample", run_of, "--length", "3"], ["inspect", run_of], ["verify", run_of]):
                 code, _, err = invoke(*command)
                 assert code in (0, 3), (place, value, err)

@@ -37,6 +37,8 @@ class Life(RuleBasedStateMachine):
         self.cell = cell
         self.folder = tempfile.TemporaryDirectory()
         self.run = Path(self.folder.name, "run")
+        self.run.mkdir()
+        (self.run / "run.toml").write_text("steps = 12\n")  # the command writes it
         self.damaged = {}  # name: the whole bytes
 
     def teardown(self):

@@ -70,6 +70,24 @@ def test_held_out_text_from_a_pipe_or_moved_can_be_named_again(here):
     assert (code, "changed" in err) == (3, True)
 
 
+def test_a_text_that_was_moved_or_deleted_is_named_with_the_way_on(here):
+    assert train("text.txt", "--steps", "3")[0] == 0
+    assert train("text.txt", "val.txt", "--val", "val.txt", "--name", "two", "--steps", "3")[0] == 0
+    (here / "text.txt").rename(here / "moved.txt")
+    code, out, err = resume("text")
+    assert (code, out) == (3, "")
+    assert err == (
+        f"charrnn: '{here}/text.txt', a text of this run, is not there any more; name it again where it is now: "
+        f"charrnn train --resume RUN TEXT\n"
+    )
+    assert resume("text", "moved.txt")[0] == 0
+    code, _, err = resume("two")
+    assert (code, "name all 2 texts again, in their order: charrnn train --resume RUN TEXT TEXT\n" in err) == (3, True)
+    (here / "val.txt").unlink()
+    code, _, err = resume("two", "moved.txt", "val.txt")
+    assert (code, "name it again where it is now: charrnn train --resume RUN --val TEXT\n" in err) == (3, True)
+
+
 @pytest.mark.parametrize(
     "option", [["--level", "byte"], ["--encoding", "latin-1"], ["--val-fraction", "0.2"], ["--out", "elsewhere"],
                ["--steps", "9"], ["--seed", "3"], ["--name", "new"], ["--init-from", "checkpoints/text"]]
@@ -186,6 +204,13 @@ def test_a_start_that_fails_leaves_nothing_behind(here, content):
     (here / "odd.txt").write_text(TEXT)
     assert train("odd.txt", "--steps", "3")[0] == 0
     assert (here / "checkpoints" / "odd" / "model.safetensors").exists()  # not odd-2
+
+
+def test_a_start_without_enough_memory_leaves_nothing_behind(here):
+    before = sorted(here.rglob("*"))
+    code, _, err = invoke("train", "text.txt", "--hidden-size", "65536", "--num-layers", "64", "--steps", "3")
+    assert (code, "of memory" in err) == (6, True)
+    assert sorted(here.rglob("*")) == before
 
 
 def test_a_name_that_is_taken_by_no_run_is_not_said_to_hold_one(here):

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import random
 import re
 import select
 import signal
@@ -28,7 +29,7 @@ LASTING = [
     "perplexity m text.txt text.txt text.txt",
     "perplexity m text.txt --windowed 256",
     "perplexity m text.txt --streams 16",
-    "perplexity m text.txt --by-line",
+    "perplexity m lines.txt --by-line",
     "perplexity m medium.txt --dynamic",
     "perplexity m short.txt --fit-temperature text.txt",
 ]
@@ -41,6 +42,11 @@ def folder(tmp_path_factory):
     (folder / "text.txt").write_text(TEXT)
     (folder / "medium.txt").write_text(TEXT[:8000])
     (folder / "short.txt").write_text(TEXT[:1000])
+    symbols = sorted(set(TEXT) - {"\n"})
+    lines = (
+        "".join(random.Random(seed).choices(symbols, k=40)) for seed in range(10_000)
+    )  # equal ones are scored once
+    (folder / "lines.txt").write_text("\n".join(lines))
     return folder
 
 

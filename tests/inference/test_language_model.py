@@ -1,6 +1,7 @@
 """A model as an object: what it samples, scores and ranks."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile, write_model
 from charrnn.text.vocab import Vocab
+from charrnn.units import Score
 
 VOCAB = Vocab.of_text("\n abcdeé")
 
@@ -93,6 +95,18 @@ def test_texts_without_predictions_have_no_surprisals(model, byte_model):
         assert model.score(text).num_predictions == 0
 
 
+def test_any_collection_of_texts_is_ranked_and_nothing_else(model):
+    texts = ["bad", "dab", "cab"]
+    ranked = model.rank(texts)
+    assert model.rank(tuple(texts)) == model.rank(text for text in texts) == ranked
+    assert sorted(model.rank(set(texts))) == sorted(texts)
+    assert model.rank([]) == []
+    for wrong in ("bad", b"bad", {"bad": 1}, 7, None, ["bad", None], ["bad", 7]):
+        for call in (model.rank, model.score_lines):
+            with pytest.raises(SettingsError, match=r"texts (is of type|holds something of type)"):
+                call(wrong)
+
+
 def test_texts_are_ranked_by_probability_as_lines(model):
     texts = ["abc", "cba", "aaa", "é d"]
     ranked = model.rank(texts)
@@ -121,6 +135,55 @@ def test_values_out_of_range_are_refused(model):
         model.sample(num_samples=1.5)
     with pytest.raises(SettingsError, match="threads is 0"):
         LanguageModel(ModelFile(model.settings, VOCAB, random_weights(model.settings), {}), num_threads=0)
+
+
+def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(model):
+    for act in (model.sample, model.stream):
+        with pytest.raises(SettingsError, match="no setting 'temprature'; did you mean temperature"):
+            act(temprature=0.5)
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vocab", "alphabet", "unit"), [(VOCAB, "8 characters", "char"), (Vocab.bytes(), "256 bytes", "byte")]
+)
+def test_a_model_is_printed_with_its_shape_text_and_score(tmp_path, vocab, alphabet, unit):
+    settings = ModelSettings(vocab_size=vocab.size, cell="gru", hidden_size=4)
+    held_out = Score(nats=30.0, nats_squared=50.0, num_predictions=20, num_chars=15, num_bytes=20)
+    facts = {"corpus": {"names": ["a.txt", "b\x1b.txt", "c.txt", "d.txt"]}, "held_out": asdict(held_out)}
+    write_model(tmp_path / "model.safetensors", ModelFile(settings, vocab, random_weights(settings), facts))
+    model = charrnn.load(tmp_path, num_threads=1)
+    assert str(model).splitlines() == [
+        f"GRU 1x4, one-hot input: {settings.num_parameters:,} weights, {alphabet}",
+        rf"learned from 'a.txt', 'b\x1b.txt', 'c.txt' ...; 1.5000 nats/{unit} on held-out text",
+        str(tmp_path / "model.safetensors"),
+    ]
+    assert repr(model) == f"LanguageModel(GRU 1x4, one-hot input, {alphabet}, '{tmp_path / 'model.safetensors'}')"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"corpus": None, "held_out": 3},
+        {"corpus": {"names": "abc"}, "held_out": {"nats": "1", "num_predictions": 2}},
+        {"corpus": {"names": []}, "held_out": {"nats": 1.0, "num_predictions": 0}},
+        {"held_out": {"nats": 1.0, "nats_squared": 1.0, "num_predictions": True, "num_chars": 1, "num_bytes": 1}},
+    ],
+    ids=str,
+)
+def test_a_model_whose_file_tells_nothing_of_use_is_printed_by_its_shape(facts):
+    settings = shape_of(vocab_size=VOCAB.size)
+    model = LanguageModel(ModelFile(settings, VOCAB, random_weights(settings), facts), num_threads=1)
+    assert str(model) == f"{settings.title}: {settings.num_parameters:,} weights, 8 characters"
+    assert repr(model) == f"LanguageModel({settings.title}, 8 characters)"
+
+
+def test_the_score_of_a_text_says_how_many_characters_it_is_of(byte_model):
+    assert repr(byte_model.score("aéb")).endswith("; 2 characters)")
+    assert repr(byte_model.score("a")) == "Score(nothing predicted)"
 
 
 def test_the_version_is_that_of_the_installed_package(monkeypatch):

@@ -15,7 +15,7 @@ from charrnn.models.settings import SamplingSettings
         ({"num_samples": 0}, "num_samples is 0; it must be a whole number from 1"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed is 9223372036854775808"),
-        ({"stop": ""}, "stop text is empty"),
+        ({"stop": ""}, "`stop` text is empty"),
         ({"temperature": -1}, "temperature is -1; it must be a number from 0 to 100"),
     ],
 )

@@ -106,6 +106,37 @@ def test_lines_of_all_texts_are_ranked_together(tmp_path):
     assert found.protocol == "by-line"
 
 
+def test_lines_as_probable_as_each_other_share_a_rank(tmp_path):
+    names = written(tmp_path, one="face\nbad\nface\n", two="a\n" + "face\nhead\n" * 70)
+    found = score_texts(model_of(), names, ScoringSettings(by_line=True, **ONE_THREAD))
+    lines = [line for text in found.texts for line in text.lines]
+    for line in lines:
+        better = sum(other.score.nats < line.score.nats for other in lines)
+        assert line.rank == better + 1
+    assert len({line.rank for line in lines if line.text == "face"}) == 1
+    assert len({line.rank for line in lines}) == 4
+
+
+def test_typed_texts_come_after_those_that_are_read(tmp_path):
+    names = written(tmp_path, one=TEXT)
+    found = score_texts(model_of(), names, ScoringSettings(encoding="latin-1", unknown="skip"), typed=["é bad", "a\nb"])
+    assert [text.name for text in found.texts] == [*names, "é bad", "a..."]
+    loaded = LanguageModel(model_of())
+    # The same float32 network; only products of other heights may round otherwise.
+    assert found.texts[1].score.nats == pytest.approx(loaded.score("é bad").nats, rel=1e-6)
+    of_bytes = score_texts(model_of(Vocab.bytes()), [], ScoringSettings(), typed=["é"])
+    assert (of_bytes.total.num_predictions, of_bytes.texts[0].name) == (1, "é")  # two bytes, the first one given
+
+
+def test_notes_on_the_text_that_fits_a_temperature_are_told(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text(TEXT)
+    (tmp_path / "other" / "b.bin").write_bytes(b"\0\1\2")
+    settings = ScoringSettings(fit_temperature=os.fspath(tmp_path / "other"), **ONE_THREAD)
+    found = score_texts(model_of(), written(tmp_path, one=TEXT), settings)
+    assert [note for note in found.notes if "passed over 1" in note and "b.bin" in note]
+
+
 def test_a_line_of_which_nothing_is_predicted_has_no_rank(tmp_path):
     skip = ScoringSettings(by_line=True, unknown="skip", **ONE_THREAD)
     (text,) = score_texts(model_of(Vocab.of_text("abc")), written(tmp_path, text="ab\nZZ\na\ncab\n"), skip).texts
@@ -135,7 +166,7 @@ def test_lines_of_a_model_of_bytes_may_hold_any_bytes(tmp_path):
 @pytest.mark.parametrize("by_line", [True, False])
 def test_the_first_unknown_character_is_named_with_its_place(tmp_path, by_line):
     names = written(tmp_path, text="abc\nabXc\x1bY\n")
-    with pytest.raises(InputError, match=r"U\+0058.* line 2, column 3.*--unknown skip") as caught:
+    with pytest.raises(InputError, match=r"U\+0058.* line 2, column 3.*`unknown=skip`") as caught:
         score_texts(model_of(), names, ScoringSettings(by_line=by_line, **ONE_THREAD))
     assert "\x1b" not in str(caught.value)
 

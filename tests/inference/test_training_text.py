@@ -49,7 +49,7 @@ def learned(run, **options):
 def refusal(run, **options):
     with pytest.raises(InputError) as refused:
         found(run, **options)
-    assert "--training-text" in str(refused.value)
+    assert "`training_text`" in str(refused.value)
     return str(refused.value)
 
 

@@ -29,6 +29,7 @@ def shown(capsys, found=FOUND):
 def on_a_terminal(monkeypatch, columns):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
 
 
 def test_each_has_a_row_of_bits_and_seconds(capsys):

@@ -3,6 +3,8 @@
 import json
 import math
 
+import pytest
+
 from charrnn.inference.text_scores import LineScore, ScoredTexts, TextScore
 from charrnn.reports.scores import scores_to_json, write_scores
 from charrnn.units import FIGURES, ZERO_SCORE, Score
@@ -31,6 +33,28 @@ def test_several_texts_are_a_row_each_and_one_for_all(capsys):
     # 6 characters of one bit and 3 of two: 12 bits of 9 characters.
     assert [row[bits] for row in rows] == ["1.0000", "2.0000", f"{12 / 9:.4f}"]
     assert [row[heading.index("num_unknown")] for row in rows] == ["0", "2", "2"]
+
+
+def test_figures_of_a_model_of_bytes_are_per_byte(capsys):
+    texts = (TextScore("a.txt", ONE), TextScore("b.txt", TWO))
+    figures = dict(shown(capsys, ScoredTexts("exact", texts[:1], level="byte"))[2:])
+    assert list(figures) == [
+        "num_bytes",
+        "nats_per_byte",
+        "standard_error_per_byte",
+        "bits_per_byte",
+        "perplexity_per_byte",
+    ]
+    assert (figures["num_bytes"], figures["bits_per_byte"]) == ("8", "0.7500")
+    assert figures["nats_per_byte"] == f"{6 * math.log(2) / 8:.4f}"
+    assert figures["perplexity_per_byte"] == f"{2**0.75:.4f}"
+    assert float(figures["standard_error_per_byte"]) == pytest.approx(ONE.standard_error * 6 / 8, abs=1e-4)
+    heading, *_ = shown(capsys, ScoredTexts("exact", texts, level="byte"))
+    assert heading == ["text", *figures]
+    lines = (LineScore(1, "to be", ONE, 1),)
+    heading, line, *_ = shown(capsys, ScoredTexts("by-line", (TextScore("a.txt", ONE, lines),), level="byte"))
+    assert heading == ["line", "rank", "num_bytes", "nats", "nats_per_byte", "text"]
+    assert line[2:5] == ["8", f"{6 * math.log(2):.4f}", f"{6 * math.log(2) / 8:.4f}"]
 
 
 def test_a_figure_that_is_no_number_is_a_dash(capsys):

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import unicodedata
@@ -35,10 +36,10 @@ def run(code: str, *, stdout=subprocess.PIPE, env=None):
     )
 
 
-def on_a_terminal(code: str, *, columns: int = 100) -> str:
+def on_a_terminal(code: str, *, columns: int = 100, colour: bool = False) -> str:
     """What a terminal receives, its own \\r\\n turned back to \\n."""
     ours, theirs = pty.openpty()
-    run(code, stdout=theirs, env={"COLUMNS": str(columns)})
+    run(code, stdout=theirs, env={"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "" if colour else "1"})
     os.close(theirs)
     received = b""
     while True:
@@ -134,19 +135,57 @@ def test_a_table_off_a_terminal_is_plain_columns(capsysbinary):
     )
 
 
-def test_a_table_on_a_terminal_is_ruled_and_holds_the_same_numbers_however_narrow():
-    code = (
-        "from charrnn.reports.terminal import write_table\n"
-        "rows = [['[red]a\\x1b.txt', '1.2345'], ['b' * 50, '2.5']]\n"
-        "write_table(['text', 'nats_per_char'], rows, align='lr')\n"
-    )
-    for columns in (10, 40, 100):
-        shown = on_a_terminal(code, columns=columns)
-        assert "1.2345" in shown
-        assert "2.5" in shown
-        assert "\x1b" not in shown
-        assert "─" in shown
-    assert "[red]a\\x1b.txt" in shown
+TABLE = (
+    "from charrnn.reports.terminal import write_table\n"
+    "rows = [['[red]a\\x1b[31m.txt', 'whole', '1.2345'], ['b/' * 25, 'cut', '2.5']]\n"
+    "write_table(['text', 'state', 'nats_per_char'], rows, align='llr', styles={'whole': 'good', 'cut': 'bad'})\n"
+)
+
+
+@pytest.mark.parametrize("columns", [10, 35, 40, 100])
+def test_a_table_on_a_terminal_is_ruled_and_holds_the_same_numbers_however_narrow(columns):
+    shown = on_a_terminal(TABLE, columns=columns)
+    assert "1.2345" in shown
+    assert "2.5" in shown
+    assert "\x1b" not in shown
+    assert ("─" in shown) == (columns > 34)  # twelve characters for each text, six for the numbers: else a list
+    assert columns < 100 or "[red]a\\x1b[31m.txt" in shown
+    if columns > 34:
+        assert all(len(line) <= columns for line in shown.splitlines())
+    else:
+        assert [line.split()[0] for line in shown.splitlines() if line] == ["text", "state", "nats_per_char"] * 2
+        assert f"text           {'b/' * 25}\n" in shown  # a path is never cut
+
+
+def test_a_table_in_colour_marks_headings_and_what_is_good_or_bad():
+    shown = on_a_terminal(TABLE, colour=True)
+    assert "\x1b[32mwhole" in shown
+    assert "\x1b[31mcut" in shown
+    assert "\x1b[1mtext" in shown
+    assert "a\\x1b[31m.txt" in shown  # what a cell holds is shown, never sent
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert [line.rstrip() for line in plain.splitlines()] == on_a_terminal(TABLE).splitlines()
+
+
+FACTS = (
+    "from charrnn.reports.terminal import write_facts\n"
+    "command = 'charrnn sample a-run --prompt ' + 'x ' * 20\n"
+    "write_facts([('model', 'a word ' * 9), ('', 'b\\x1b[2J'), ('next', command)])\n"
+)
+
+
+def test_facts_off_a_terminal_are_a_line_each():
+    command = "charrnn sample a-run --prompt " + "x " * 20
+    expected = f"model  {'a word ' * 9}".rstrip() + "\n       b\\x1b[2J\n" + f"next   {command}".rstrip() + "\n"
+    assert run(FACTS).stdout.decode() == expected
+
+
+def test_facts_on_a_terminal_fit_it_but_for_commands_to_copy():
+    lines = on_a_terminal(FACTS, columns=30).splitlines()
+    assert [line.startswith(("model  a", "       a", "       w")) for line in lines[:3]] == [True] * 3
+    assert all(len(line) <= 30 for line in lines[:-1])
+    assert lines[-2:] == ["       b\\x1b[2J", f"next   charrnn sample a-run --prompt {'x ' * 20}".rstrip()]
+    assert on_a_terminal(FACTS, colour=True).startswith("\x1b[1;36mmodel\x1b[0m  a word")
 
 
 def test_a_reader_of_standard_error_that_went_away_ends_nothing(monkeypatch):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from charrnn.errors import InputError, OutputError
-from charrnn.storage.metrics import MetricsLog, read_metrics
+from charrnn.storage.metrics import MetricsLog, last_seconds, read_metrics
 
 
 def filled(path):
@@ -89,3 +89,13 @@ def test_a_fifo_in_its_place_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "m")
     with pytest.raises(InputError, match="regular file"):
         MetricsLog(tmp_path / "m", keep_until_step=0)
+
+
+def test_the_time_spent_is_in_the_last_line_that_says_one(tmp_path):
+    path = tmp_path / "m"
+    assert last_seconds(path) is None
+    lines = [{"step": n, "seconds": n / 4, "padding": "x" * 100} for n in range(500)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"step": 501}]) + '{"seconds": 1')
+    assert last_seconds(path) == 499 / 4
+    path.write_text('{"seconds": 1' + "0" * 400 + '}\n{"seconds": true}\n{"seconds": "x"}\n')
+    assert last_seconds(path) is None

@@ -1,5 +1,7 @@
 import errno
+import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError, LockedError, OutputError, SettingsError
-from charrnn.storage.run_directory import RunLock, checked_name, is_taken, name_of_text, new_run
+from charrnn.storage.model_file import read_model
+from charrnn.storage.run_directory import checked_name, is_taken, name_of_text, new_run
+from charrnn.storage.run_lock import RunLock
 
 HOLD = """
 import pathlib, sys
-from charrnn.storage.run_directory import RunLock
+from charrnn.storage.run_lock import RunLock
 with RunLock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -66,7 +70,7 @@ def test_a_name_that_is_accepted_names_one_plain_visible_directory(name):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", ".hidden", "a b", "é", "x" * 101, "a\n"])
 def test_names_that_lead_elsewhere_are_refused(name):
-    with pytest.raises(SettingsError, match="name is"):
+    with pytest.raises(SettingsError, match="`name` is"):
         checked_name(name)
 
 
@@ -136,20 +140,46 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def fail_after_writing(directory):
-    (directory / "metrics.jsonl").touch()
-    raise InputError("no text")
+def fail_after_writing(directory, *names, history=""):
+    for name in names:
+        (directory / name).write_text(history if name == "metrics.jsonl" else "new")
+    raise InputError("no memory")
 
 
-def test_a_start_that_fails_keeps_what_was_there_or_was_written(tmp_path):
-    (tmp_path / "runs").mkdir()
+def test_a_start_that_fails_after_its_first_files_leaves_nothing_either(tmp_path):
     with pytest.raises(InputError), new_run(tmp_path / "runs", "play", is_chosen=True) as directory:
-        fail_after_writing(directory)
-    assert (tmp_path / "runs" / "play" / "metrics.jsonl").exists()
+        fail_after_writing(directory, "run.toml", "metrics.jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_keeps_what_was_there_or_can_be_resumed(tmp_path):
+    with pytest.raises(InputError), new_run(tmp_path / "runs", "play", is_chosen=True) as directory:
+        fail_after_writing(directory, "run.toml", "metrics.jsonl", "training.safetensors")
+    assert len(list((tmp_path / "runs" / "play").iterdir())) == 4  # with the lock
+    with pytest.raises(InputError), new_run(tmp_path / "runs", "history", is_chosen=True) as directory:
+        fail_after_writing(directory, "run.toml", "metrics.jsonl", history="{}\n")
+    assert len(list((tmp_path / "runs" / "history").iterdir())) == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError), new_run(tmp_path / "empty", "play", is_chosen=True):
         raise InputError("no text")
     assert list((tmp_path / "empty").iterdir()) == []
+    mine = tmp_path / "empty" / "mine"
+    mine.mkdir()
+    (mine / "run.toml").write_text("steps = 3")
+    with pytest.raises(InputError), new_run(tmp_path / "empty", "mine", is_chosen=True) as directory:
+        fail_after_writing(directory, "metrics.jsonl")
+    assert {path.name for path in mine.iterdir()} == {"run.toml", ".lock"}
+
+
+def test_a_name_that_is_taken_is_told_with_the_score_of_its_holder(tmp_path, trained):
+    shutil.copytree(trained, tmp_path / "play")
+    bits = read_model(trained).facts["held_out"]["nats_per_char"] / math.log(2)
+    holder = f"already holds a run (finished, LSTM 1x5, {bits:.4f} bits/char held out)"
+    with pytest.raises(OutputError) as caught, new_run(tmp_path, "play", is_chosen=True):
+        pass
+    assert f"{holder}; go on with `resume={tmp_path}/play`, give another `name`, or remove it" in str(caught.value)
+    with RunLock(tmp_path / "play"), pytest.raises(OutputError, match=r"\(running, .*\); wait for it, give another"):
+        new_run(tmp_path, "play", is_chosen=True).__enter__()
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew_under_its_name(tmp_path):

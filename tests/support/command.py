@@ -12,6 +12,8 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from functools import cache
 from typing import NamedTuple
 from unittest import mock
@@ -33,7 +35,8 @@ PROGRAM = ("-m", "charrnn")
 # The command; then, on the last line of standard error, which libraries it has loaded.
 _TELLS_LIBRARIES = """
 import atexit, sys
-atexit.register(lambda: print(*sorted({"torch", "numpy", "rich", "tqdm"} & set(sys.modules)), file=sys.stderr))
+known = {"torch", "numpy", "rich", "tqdm"}
+atexit.register(lambda: print(*sorted(name for name in known if sys.modules.get(name)), file=sys.stderr))
 from charrnn.__main__ import main
 main()
 """
@@ -48,19 +51,23 @@ class Ended(NamedTuple):
 
 
 def invoke(*arguments, stdin=b"", cwd="."):
-    """The command in this process. What it changes in the process is put back."""
+    """The command in this process, ``stdin`` in a file. What it changes in the process is put back."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
     err = io.StringIO()
     code = 0
     with (
+        io.TextIOWrapper(tempfile.TemporaryFile()) as given,
         mock.patch.object(sys, "argv", ["charrnn", *map(str, arguments)]),
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        mock.patch.object(sys, "stdin", given),
         mock.patch.dict(os.environ, {"COLUMNS": ENVIRONMENT["COLUMNS"]}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         contextlib.chdir(cwd),
         _threads_of_torch_kept(),
+        _interrupts_kept(),
     ):
+        given.buffer.write(stdin)
+        given.buffer.seek(0)
         try:
             main()
         except SystemExit as end:
@@ -77,6 +84,15 @@ def _threads_of_torch_kept():
     yield
     if torch and torch.get_num_threads() != before:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _interrupts_kept():
+    """The command ends by Ctrl-C without a traceback; the tests do not."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
 
 
 def run(*arguments, stdin=b"", **options):
@@ -157,9 +173,9 @@ def wait_for(process, beginning, *, count=1):
     raise AssertionError(f"the process ended before it had said {beginning!r} often enough")
 
 
-def libraries_of(*arguments):
+def libraries_of(*arguments, **options):
     """The large libraries that a command loads, as a process that starts fresh; it must succeed and warn of nothing."""
-    ended = run(*arguments, fresh=True, program=("-c", _TELLS_LIBRARIES))
+    ended = run(*arguments, fresh=True, program=("-c", _TELLS_LIBRARIES), **options)
     lines = ended.err.splitlines()
     assert (ended.code, len(lines)) == (0, 1), ended
     return set(lines[0].split())

@@ -6,10 +6,11 @@ import pty
 from command import run
 
 
-def shown_on_a_terminal(*arguments):
+def shown_on_a_terminal(*arguments, colour=False, columns=100):
     """What a command that starts fresh and succeeds writes to a terminal."""
     ours, theirs = pty.openpty()
-    ended = run(*arguments, stdout=theirs, fresh=True)
+    environment = {"TERM": "xterm", "NO_COLOR": "" if colour else "1", "COLUMNS": str(columns)}
+    ended = run(*arguments, stdout=theirs, environment=environment, fresh=True)
     os.close(theirs)
     assert ended.code == 0, ended.err
     received = b""

@@ -1,8 +1,10 @@
 import hashlib
+import itertools
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -11,6 +13,8 @@ from charrnn.text import catalog
 from charrnn.text.catalog import CATALOG, Entry, gather, gather_entry, join_files
 
 PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+PROSE = "A model reads one symbol after the other, and says which comes next."
+MORE = "What it has read before is kept in a state of fixed size."
 
 
 def sha256(content):
@@ -85,9 +89,22 @@ def test_a_download_without_end_is_cut_off(server, tmp_path, monkeypatch):
 
 
 def test_a_download_that_drips_past_the_deadline_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "DEADLINE_SECONDS", -1.0)
-    with pytest.raises(InputError, match=r"not whole after.*by hand"):
-        gather_entry(play(f"{server}/flood"), tmp_path)
+    monkeypatch.setattr(catalog, "MAX_DOWNLOAD_BYTES", 1 << 60)
+    with pytest.raises(InputError, match=r"not whole after 0.2 seconds.*by hand"):
+        gather_entry(play(f"{server}/flood"), tmp_path, timeout_seconds=0.2)
+
+
+def test_a_name_that_is_never_found_is_waited_for_no_longer(tmp_path, monkeypatch):
+    found = threading.Event()
+
+    def look_up(*args):
+        found.wait()
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    with pytest.raises(InputError, match=r"not whole after 0.1 seconds.*by hand"):
+        gather_entry(play("http://example.invalid/play"), tmp_path, timeout_seconds=0.1)
+    found.set()
 
 
 def test_without_a_network_the_way_by_hand_is_told(tmp_path, monkeypatch):
@@ -116,7 +133,7 @@ def test_a_file_placed_by_hand_is_taken_and_a_wrong_one_named(tmp_path):
     assert gather_entry(entry, tmp_path) == path
     assert path.stat().st_mtime_ns == before
     path.write_bytes(PLAY + b"!")
-    with pytest.raises(InputError, match=f"{sha256(PLAY + b'!')}.*--force"):
+    with pytest.raises(InputError, match=f"{sha256(PLAY + b'!')}.*`force`"):
         gather_entry(entry, tmp_path)
     assert path.read_bytes() == PLAY + b"!"
 
@@ -133,7 +150,7 @@ def test_a_gathered_file_is_kept_until_it_is_forced_or_damaged(tmp_path):
     assert path.read_text() == "int b;\n"
     for damaged in (b"", b"\x00\x00"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="`force`"):
             gather_entry(entry, tmp_path / "corpora")
 
 
@@ -204,8 +221,52 @@ def test_the_size_limit_leaves_out_whole_files(tmp_path):
     assert len(text) == 70
 
 
-@pytest.mark.parametrize(("name", "word"), [("c", b"#include"), ("python", b"def __init__(self")])
-def test_the_sources_installed_here_give_a_text_worth_training_on(tmp_path, name, word):
+def test_what_is_taken_of_the_files_is_taken_in_their_order(tmp_path):
+    paths = [tmp_path / f"{i}.h" for i in range(9)]
+    for i, path in enumerate(paths):
+        path.write_text(f"int number_{i};\n")
+    whole = join_files(paths)
+    assert join_files(paths, refine=lambda contents: (b"/" + each for each in contents)) == whole.replace(b"i", b"/i")
+    first = join_files(paths, refine=lambda contents: itertools.islice(contents, 1))
+    assert whole.startswith(first)
+    assert first
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A Python with a standard library and one package, both small; gives the directory that holds them."""
+    library, package = tmp_path / "lib", tmp_path / "packages" / "numpy"
+    for place in (library / "test", package / "_core" / "include", tmp_path / "include"):
+        place.mkdir(parents=True)
+    (library / "one.py").write_text(f'"""{PROSE}"""\nimport sys\nsys.exit("executed")\n')
+    (library / "test" / "two.py").write_text(
+        '"""What stands in tests is not meant for readers, so it is left out."""\n'
+    )
+    (package / "__init__.py").write_text(f'def f():\n    """{PROSE}\n\n    {MORE}\n    """\n')
+    (package / "_core" / "include" / "a.h").write_text("int   a;\n")
+    (tmp_path / "include" / "b.h").write_text("// Copyright 2020 Someone\nint b;\n")
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"stdlib": str(library), "include": str(tmp_path / "include")})
+    spec = ModuleSpec("numpy", None, is_package=True)
+    spec.submodule_search_locations.append(str(package))
+    monkeypatch.setattr("importlib.util.find_spec", {"numpy": spec}.get)
+    return tmp_path
+
+
+def test_english_is_what_the_packages_installed_say_of_themselves(installed):
+    text = gather("english", installed / "corpora").read_text()
+    assert sorted(" ".join(each.split()) for each in text.split("\n\n")) == ["", PROSE, MORE]
+
+
+def test_headers_are_cleaned_as_they_are_gathered(installed):
+    assert sorted(gather("c", installed / "corpora").read_text().split()) == ["a;", "b;", "int", "int"]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("c", b"#include"), ("english", b"the first argument"), ("python", b"def __init__(self")]
+)
+def test_the_sources_installed_here_give_a_text_worth_training_on(tmp_path, monkeypatch, name, word):
+    if name == "english":  # all that is installed takes ten seconds
+        monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
     text = gather(name, tmp_path).read_bytes()
     assert 100_000 < len(text) <= catalog.MAX_GATHERED_BYTES
     assert word in text
@@ -214,7 +275,7 @@ def test_the_sources_installed_here_give_a_text_worth_training_on(tmp_path, name
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are(tmp_path):
-    with pytest.raises(SettingsError, match=r"'shakspere'.*c, python, shakespeare"):
+    with pytest.raises(SettingsError, match=r"'shakspere'.*c, english, python, shakespeare"):
         gather("shakspere", tmp_path)
 
 

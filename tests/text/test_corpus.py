@@ -166,7 +166,7 @@ def test_an_encoding_that_is_none_is_a_settings_error(tmp_path, encoding):
 
 def test_unknown_characters_are_placed_by_file_line_and_column(tmp_path):
     path = file(tmp_path, "abc\nab\nc?b")
-    with pytest.raises(UnknownCharacterError, match=r"text\.txt', line 3, column 2.*--unknown skip"):
+    with pytest.raises(UnknownCharacterError, match=r"text\.txt', line 3, column 2.*`unknown=skip`"):
         open_corpus([path], level="char", vocab=Vocab.of_text("abc\n"))
     with pytest.raises(UnknownCharacterError, match=r"line 3, column 2"):
         encode_source(Source(str(path), path), Vocab.of_text("abc\n"))

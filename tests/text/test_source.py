@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -131,3 +132,21 @@ def test_only_files_found_in_a_directory_are_passed_over_and_named(tmp_path):
     (note,) = open_corpus([tmp_path], level="char").notes
     assert "passed over 5 files that are not text: '0.bin', '1.bin', '2.bin', ..." in note
     assert text_of(open_corpus([tmp_path / "text", tmp_path / "0.bin"], level="char")) == "ab\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("shakespear.txt", "did you mean shakespeare.txt?"),
+        ("shakespeare", "did you mean shakespeare.txt?"),
+        ("corpora/c.txt", "charrnn corpus c makes corpora/c.txt"),
+        ("python.txt", "charrnn corpus python makes corpora/python.txt"),
+        ("zzz", "charrnn corpus lists texts to begin with"),
+        ("nowhere/zzz", "charrnn corpus lists texts to begin with"),
+    ],
+)
+def test_a_missing_file_is_answered_with_one_that_may_be_meant(tmp_path, monkeypatch, name, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shakespeare.txt").write_text("to be")
+    with pytest.raises(InputError, match=re.escape(f"cannot read {name!r}: No such file or directory; {hint}")):
+        find_sources([name], level="char", encoding="utf-8")

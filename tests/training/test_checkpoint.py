@@ -8,8 +8,9 @@ from cells import CELLS
 from tiny_run import StopAfter, make_run, make_task
 
 from charrnn.errors import InputError
+from charrnn.storage.run_files import TRAINING_NAME
 from charrnn.storage.training_file import TrainingFile, read_training, write_training
-from charrnn.training.checkpoint import TRAINING_NAME, read_checkpoint, write_checkpoint
+from charrnn.training.checkpoint import read_checkpoint, write_checkpoint
 from charrnn.units import Score
 
 
@@ -71,7 +72,7 @@ def test_a_run_that_is_not_planned_or_evaluated_yet_comes_back(tmp_path, checkpo
         (lambda facts, tensors: facts["source"].update(texts=[]), "no text is named"),
         (lambda facts, tensors: facts["source"].update(level="word"), "level is 'word'"),
         (lambda facts, tensors: facts["text"].update(num_texts=-1), "num_texts is -1"),
-        (lambda facts, tensors: facts["best"].update(nats=-1.0), "nats of the best score is -1.0"),
+        (lambda facts, tensors: facts["best"].update(nats=-1.0), "nats is -1.0"),
         (lambda facts, tensors: facts["best"].update(num_chars=1.5), "num_chars is 1.5"),
         (lambda facts, tensors: facts["best"].update(more=1), "more"),
         (lambda facts, tensors: facts.update(computed_by=[]), r"computed_by is \[\]"),

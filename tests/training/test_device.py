@@ -26,7 +26,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device o
 
 def test_a_gpu_that_is_not_there_is_refused_with_the_way_out(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="--device cpu"):
+    with pytest.raises(DeviceError, match="`device=cpu`"):
         place(SETTINGS, MachineSettings(device="cuda"))
     assert place(SETTINGS, MachineSettings(threads=1)).device.type in ("cpu", "mps")
 
@@ -96,7 +96,7 @@ def test_a_model_beyond_the_memory_is_refused_before_it_is_made(monkeypatch):
     training = TrainingSettings(batch_size=2, bptt=5, learning_rate=0.01, steps=1)
     needed = 6 * 4 * settings.num_parameters + 3 * 4 * 7 * 2 * 5
     monkeypatch.setattr("charrnn.training.device.num_memory_bytes", lambda: needed - 1)
-    with pytest.raises(DeviceError, match="--hidden-size or --num-layers"):
+    with pytest.raises(DeviceError, match="`hidden_size` or `num_layers`"):
         check_memory(settings, training)
     for enough in (needed, 0):  # 0: unknown
         monkeypatch.setattr("charrnn.training.device.num_memory_bytes", lambda enough=enough: enough)

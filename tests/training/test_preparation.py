@@ -91,9 +91,9 @@ def test_a_larger_vocabulary_keeps_old_rows_and_gets_fresh_ones(tmp_path, kind, 
 
 def test_a_shape_that_contradicts_the_model_to_start_from_is_refused(tmp_path):
     path = text_file(tmp_path, "ac" * 50)
-    with pytest.raises(SettingsError, match="hidden_size is 5, but the model to start from has 4"):
+    with pytest.raises(SettingsError, match="`hidden_size` is 5, but the model to start from has 4"):
         prepared([path], init_from=model_of("ac"), model={"hidden_size": 5})
-    with pytest.raises(SettingsError, match="level is 'byte', but the model to start from has 'char'"):
+    with pytest.raises(SettingsError, match="`level` is 'byte', but the model to start from has 'char'"):
         prepared([path], init_from=model_of("ac"), level="byte")
     loose = prepared([path], init_from=model_of("ac"), training={**STEPS, "dropout": 0.5}).task
     assert loose.training.dropout == 0.5
@@ -158,7 +158,7 @@ def test_a_resumed_run_may_name_its_held_out_text_again(tmp_path):
     np.testing.assert_array_equal(found.train_ids, task.train_ids)
     assert (found.source.texts, found.source.val) == (task.source.texts, (moved,))
     text_file(tmp_path, "jihg" * 8 + "jihf", "moved.txt")
-    with pytest.raises(InputError, match="a separate held-out text with --val"):
+    with pytest.raises(InputError, match="a separate held-out text with `val`"):
         prepare_resume(checkpoint, {"val": (moved,)})
 
 
@@ -184,9 +184,9 @@ def test_a_resumed_run_is_as_it_began_whatever_the_recipe_is_now(tmp_path):
         ({"hidden_size": 0}, {}, "hidden_size is 0; it must be a whole number from 1"),
         ({}, {**STEPS, "dropout": 1.0}, "dropout is 1.0; it must be a number at least 0 and below 1"),
         ({"cell": "transformer"}, {}, "cell is 'transformer'; it must be one of"),
-        ({"input": "one-hot", "embedding_size": 3}, {}, "--embedding-size goes with --input embedding"),
+        ({"input": "one-hot", "embedding_size": 3}, {}, "`embedding_size` goes with `input=embedding`"),
         ({}, {**STEPS, "learning_rate": float("nan")}, "learning_rate is nan; it must be a number above 0 and at most"),
-        ({}, {"minutes": 1.0, "steps": 2}, "exactly one of minutes, epochs and steps"),
+        ({}, {"minutes": 1.0, "steps": 2}, "exactly one of `minutes`, `epochs` and `steps`"),
         ({}, {"epochs": -1.0}, "epochs is -1.0"),
     ],
 )
@@ -200,5 +200,5 @@ def test_a_held_out_share_of_none_or_all_is_refused(tmp_path):
     for share in (0.0, 1.0, float("nan")):
         with pytest.raises(SettingsError, match="val_fraction"):
             prepared([path], val_fraction=share)
-    with pytest.raises(SettingsError, match="--val-fraction has no effect"):
+    with pytest.raises(SettingsError, match="`val_fraction` has no effect"):
         prepared([path], val_fraction=0.1, val=(path,))

@@ -35,6 +35,13 @@ def test_a_long_text_gets_minutes_and_a_short_one_passes():
     assert tiny.epochs == 400
 
 
+@pytest.mark.parametrize(
+    ("epochs", "told"), [(2.5, "about 2.5 passes"), (999.5, "about 999.5 passes"), (123_456.0, "about 123,456 passes")]
+)
+def test_many_passes_are_told_without_decimals(epochs, told):
+    assert told in recipe(training={"epochs": epochs}).reason
+
+
 @pytest.mark.parametrize("length", [{"minutes": 2.0}, {"epochs": 3.0}, {"steps": 50}], ids=str)
 def test_a_length_that_is_given_is_the_only_one(length):
     found = recipe(training=length).training
@@ -93,7 +100,7 @@ def test_many_symbols_enter_as_learned_vectors():
     assert (many.input, many.embedding_size) == ("embedding", min(256, many.hidden_size))
     assert recipe(model={"embedding_size": 20}).model.input == "embedding"
     assert recipe(vocab_size=513, model={"input": "one-hot"}).model.input == "one-hot"
-    with pytest.raises(SettingsError, match="--embedding-size goes with --input embedding"):
+    with pytest.raises(SettingsError, match="`embedding_size` goes with `input=embedding`"):
         recipe(model={"input": "one-hot", "embedding_size": 20})
 
 

@@ -1,6 +1,7 @@
 """Whole runs of tiny models: resumed bit for bit, stopped, starved of disk, made to diverge."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,8 @@ from tiny_run import NAMES, ON_ONE_THREAD, StopAfter, files_of, make_run, make_t
 from charrnn.errors import DivergedError, OutputError
 from charrnn.models.native.build import library
 from charrnn.storage import metrics
-from charrnn.storage.model_file import read_model
+from charrnn.storage.model_file import read_model, write_model
+from charrnn.storage.run_files import METRICS_NAME
 from charrnn.training import event, learner, run
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
@@ -60,7 +62,7 @@ def test_stopped_after_any_update_a_run_evaluates_and_ends_as_one_that_never_sto
     list(make_run(task, tmp_path / "stopped").events(StopAfter(num_updates)))
     list(resumed(task, tmp_path / "stopped").events(never))
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
-    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / metrics.METRICS_NAME)]
+    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / METRICS_NAME)]
     assert steps == [4, 8, 12, 14]
 
 
@@ -114,7 +116,7 @@ def test_a_run_whose_gradients_stay_not_finite_ends_with_its_checkpoint_whole(tm
     going = make_run(task, tmp_path / "run")
     weight = going._learner._model.output.weight
     weight.register_hook(lambda gradient: gradient * (math.inf if going.step >= 8 else 1))
-    with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*--learning-rate"):
+    with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*`learning_rate`"):
         list(going.events(never))
     assert read_checkpoint(tmp_path / "run" / "training.safetensors").step >= 8
     read_model(tmp_path / "run")
@@ -194,7 +196,7 @@ def followed(going, directory):
             if isinstance(happened, event.Saved):
                 saved.append(files_of(directory))
 
-    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*--learning-rate") as caught:
+    with pytest.raises(DivergedError, match=r"diverged at step \d+: .*`learning_rate`") as caught:
         follow()
     return caught.value, saved[-1] if saved else None
 
@@ -223,8 +225,10 @@ def test_a_run_that_diverges_leaves_its_last_good_files_as_they_were(tmp_path, c
     calm = {"steps": 5000, "eval_every": 4, "patience": 5000, "warmup_steps": 0}
     task = make_task(model={"cell": cell}, training=calm)
     list(make_run(task, tmp_path).events(StopAfter(8)))
-    good = files_of(tmp_path)
     wild = make_task(model={"cell": cell}, training={**calm, **DIVERGING[cause]})
+    model = read_model(tmp_path)  # as if the run had been wild from its first step on
+    write_model(tmp_path / NAMES[0], replace(model, facts={**model.facts, "training": wild.training.to_json()}))
+    good = files_of(tmp_path)
     error, saved = followed(resumed(wild, tmp_path), tmp_path)
     assert error.exit_code == 5
     assert "the last good model and training state are kept in" in str(error)

@@ -14,8 +14,8 @@ RECIPE = {"batch_size": 2, "bptt": 7, "learning_rate": 0.5}
     "given", [{}, {"minutes": 1.0, "steps": 2}, {"minutes": 1.0, "epochs": 1.0, "steps": 2}], ids=str
 )
 def test_a_run_has_one_length(given):
-    found = " and ".join(name for name in LENGTHS if name in given) or "none"
-    with pytest.raises(SettingsError, match=f"exactly one of minutes, epochs and steps; found {found}$"):
+    found = " and ".join(f"`{name}`" for name in LENGTHS if name in given) or "none"
+    with pytest.raises(SettingsError, match=f"exactly one of `minutes`, `epochs` and `steps`; found {found}$"):
         TrainingSettings(**RECIPE, **given)
 
 

@@ -33,6 +33,14 @@ def tell():
 main()
 """
 
+# The same from Python: each process tells its model's step and score.
+FROM_PYTHON = """
+import sys, charrnn
+_, text, out = sys.argv[1:]
+model = charrnn.train(text, out=out, steps=5, hidden_size=6, batch_size=4, bptt=5, threads=1)
+print(model.facts["step"], model.score("to be or not to be").nats)
+"""
+
 
 def start_both(*arguments, **options):
     """The command in two processes, with the environment that torchrun gives them."""
@@ -72,6 +80,16 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_speaks(tmp_path, te
         np.testing.assert_allclose(two.weights[name], weight, atol=2e-3)
     found, alone = (model.facts["held_out"]["nats_per_char"] for model in (two, one))
     assert found == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.long
+def test_each_process_of_a_program_gets_the_model_that_all_have_trained(tmp_path, text):
+    first, second = ends_of(start_both(text, tmp_path / "runs", fresh=True, program=("-c", FROM_PYTHON)))
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert first.out == second.out
+    assert first.out.startswith("5 ")
+    assert "shared by 2 processes" in first.err
+    assert second.err == ""
 
 
 @pytest.mark.long

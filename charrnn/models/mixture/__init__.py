@@ -1,0 +1,1 @@
+"""Several predictors mixed into one."""
