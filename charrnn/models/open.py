@@ -1,6 +1,7 @@
 """The fastest predictor of a stored model on this machine."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -46,7 +47,9 @@ def open_model(shape: Shape, weights: Weights, *, num_threads: int | None = None
         return GrowingCounts(tables) if learns else Counts(tables.with_weights(fixed))
     from charrnn.models.mixture.stored import open_mixture
 
-    return open_mixture(shape, weights, num_threads=num_threads, learns=learns)
+    return open_mixture(
+        shape, weights, open_member=partial(open_model, num_threads=num_threads, learns=learns), learns=learns
+    )
 
 
 def open_network(settings: ModelSettings, weights: Weights, *, num_threads: int | None = None) -> Predictor:

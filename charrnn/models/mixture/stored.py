@@ -1,6 +1,6 @@
 """A mixture as arrays that a file holds, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from charrnn.errors import InputError
 from charrnn.models.mixture.predictor import Mixture, MixtureWeights
-from charrnn.models.mixture.settings import MixtureSettings
-from charrnn.models.open import open_model
+from charrnn.models.predictor import Predictor
+from charrnn.models.shape import MixtureSettings, Shape
 from charrnn.models.tree import Tree
 
 Array = NDArray[Any]
@@ -24,9 +24,19 @@ def to_arrays(members: Sequence[Mapping[str, Array]], cuts: Array, weights: Mixt
 
 
 def open_mixture(
-    settings: MixtureSettings, arrays: Mapping[str, Array], *, num_threads: int | None = None, learns: bool = False
+    settings: MixtureSettings,
+    arrays: Mapping[str, Array],
+    *,
+    open_member: Callable[[Shape, Mapping[str, Array]], Predictor],
+    learns: bool = False,
 ) -> Mixture:
-    """The mixture in arrays, ready to predict; arguments as in ``open.open_model``.
+    """The mixture in arrays, ready to predict.
+
+    Args:
+        settings: its shape.
+        arrays: by the names of ``settings.tensors()``.
+        open_member: gives the predictor of a member from its shape and arrays, which learns too if the mixture does.
+        learns: whether its weights move with what it reads.
 
     Raises:
         InputError: the arrays hold what no mixture has.
@@ -40,5 +50,5 @@ def open_mixture(
     for number, member in enumerate(settings.members):
         start = f"member.{number}."
         own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-        members.append(open_model(member, own, num_threads=num_threads, learns=learns))
+        members.append(open_member(member, own))
     return Mixture(members, tree, weights, learns=learns)
