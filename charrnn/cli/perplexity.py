@@ -86,7 +86,7 @@ def perplexity(
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
 
     from charrnn.inference.text_scores import score_texts
-    from charrnn.inference.training_text import find_training_text
+    from charrnn.inference.training_text import find_training_text, learning_seconds
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.scores import scores_to_json, write_scores
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
@@ -99,9 +99,13 @@ def perplexity(
     started = time.perf_counter()
     beside = {name: read_model(find_run(name)) for name in settings.with_}
     training = None
+    seconds_beside: dict[str, float | None] = {}
     if settings.baselines:
+        seconds_beside = {name: learning_seconds(find_run(name), other.facts) for name, other in beside.items()}
         training = find_training_text(run, vocab=file.vocab, facts=file.facts, named=settings.training_text)
-    scored = score_texts(file, names, settings, typed=asking.text, beside=beside, training=training)
+    scored = score_texts(
+        file, names, settings, typed=asking.text, beside=beside, training=training, seconds_beside=seconds_beside
+    )
     seconds = time.perf_counter() - started
     notes = scored.notes + (scored.baselines.notes if scored.baselines else ())
     for note in notes if not asking.quiet else ():

@@ -23,11 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.inference.copying import copied_share
+from charrnn.inference.scoring import score_ids
 from charrnn.inference.training_text import TrainingText
 from charrnn.models.counts.kneser_ney import KneserNey
+from charrnn.models.counts.learning import classes_of, learn
+from charrnn.models.counts.predictor import Counts, GrowingCounts
+from charrnn.models.counts.settings import DEFAULT_MEMORY, MAX_SYMBOLS, num_lines_for
 from charrnn.text.corpus import Encoded
 from charrnn.text.vocab import Vocab
-from charrnn.units import bits
+from charrnn.units import ZERO_SCORE, bits
 
 Ids = NDArray[Any]
 
@@ -139,6 +143,31 @@ def _n_gram(learned: Ids, num_symbols: int, *, order: int) -> Nats:
     return lambda ids: model.nats(ids[1:], context=ids[:1])
 
 
+def _counted(given: Given, *, learns: bool) -> dict[str, Cost]:
+    """A model of counts as ``charrnn count`` makes it, by name; with the one that goes on counting, where it is asked.
+
+    There is none of more symbols than counts can tell apart.
+    """
+    if given.vocab.size > MAX_SYMBOLS:
+        return {}
+    started = time.perf_counter()
+    num_lines = num_lines_for(len(given.learned), most_bytes=DEFAULT_MEMORY << 20)
+    learned = learn(given.learned.astype(np.int64), classes_of(given.vocab), num_lines=num_lines)
+    seconds = time.perf_counter() - started
+    predictors: dict[str, Counts | GrowingCounts] = {
+        "counts": Counts(learned.tables.with_weights(learned.fixed_weights))
+    }
+    if learns:
+        predictors["dynamic counts"] = GrowingCounts(learned.tables)
+    costs = {}
+    for name, predictor in predictors.items():
+        started = time.perf_counter()
+        score = sum((score_ids(predictor, ids, vocab=given.vocab) for ids in given.texts), ZERO_SCORE)
+        scoring_seconds = time.perf_counter() - started
+        costs[name] = Cost(score.nats, score.num_chars, score.num_bytes, seconds, scoring_seconds)
+    return costs
+
+
 def _compressing(compress: Callable[[bytes], bytes]) -> Callable[[Given], Cost]:
     """A baseline that writes texts behind the training text, every character of them."""
 
@@ -182,7 +211,12 @@ BASELINES: dict[str, Callable[[Given], Cost]] = {
 
 
 def compare(
-    texts: Sequence[Encoded], training: TrainingText, vocab: Vocab, *, beside: Mapping[str, Cost] | None = None
+    texts: Sequence[Encoded],
+    training: TrainingText,
+    vocab: Vocab,
+    *,
+    beside: Mapping[str, Cost] | None = None,
+    learns: bool = False,
 ) -> Baselines:
     """What all baselines make of texts.
 
@@ -191,6 +225,7 @@ def compare(
         training: what they learn from; of a longer text the last 20 million symbols.
         vocab: the vocabulary of all of them.
         beside: what others made of the texts, to be listed after the baselines.
+        learns: whether to score counts that go on counting too.
     """
     learned = np.asarray(training.ids[-MAX_LEARNED:])
     notes = list(training.notes)
@@ -211,5 +246,5 @@ def compare(
     given = Given(learned, [text.ids for text in texts], vocab)
     num_symbols = sum(len(text.ids) for text in texts)
     share = sum(share * len(text.ids) for share, text in zip(shares, texts, strict=True)) / num_symbols
-    costs = {name: cost(given) for name, cost in BASELINES.items()}
+    costs = {name: cost(given) for name, cost in BASELINES.items()} | _counted(given, learns=learns)
     return Baselines({**costs, **(beside or {})}, training.names, len(learned), share, tuple(notes), vocab.level)

@@ -153,7 +153,7 @@ class ScoringSettings(Settings):
     baselines: bool = setting(
         False,
         help="Also report what simpler means, given the text that the model was trained on, make of these: a uniform "
-        "guess, character frequencies, n-grams, xz, bz2 and gzip.",
+        "guess, character frequencies, n-grams, xz, bz2 and gzip, and the counts of charrnn count.",
         panel=_APART,
     )
     training_text: tuple[str, ...] = _training_text("--baselines", panel=_APART)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
 from charrnn.inference.baselines import Baselines, Cost, compare
-from charrnn.inference.mixing import mixed
+from charrnn.inference.mixing import fitting_ids, mixed
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
 from charrnn.inference.training_text import TrainingText
 from charrnn.machine import num_cores
+from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.open import open_model, open_network
 from charrnn.models.predictor import Predictor
 from charrnn.storage.model_file import ModelFile, require_network
@@ -27,6 +28,7 @@ from charrnn.text.vocab import UnknownCharacterError, Vocab
 from charrnn.units import ZERO_SCORE, Score
 
 Ids = NDArray[Any]
+MIXTURES = ("mixture", "dynamic mixture")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def score_texts(
     typed: Sequence[str] = (),
     beside: Mapping[str, ModelFile] | None = None,
     training: TrainingText | None = None,
+    seconds_beside: Mapping[str, float | None] | None = None,
 ) -> ScoredTexts:
     """The scores of the texts that ``names`` name, and of those that are given themselves.
 
@@ -105,6 +108,7 @@ def score_texts(
         typed: texts; they come after those that are read.
         beside: models to mix it with, by name; scores of each and of the mixture stand apart.
         training: what the model has learned from; given, baselines learn from it and are scored too.
+        seconds_beside: how long each of the models beside it took to learn, as far as that is known.
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
@@ -144,7 +148,8 @@ def score_texts(
     found = replace(found, apart=apart)
     if training is None:
         return found
-    return replace(found, baselines=compare(encoded, training, model.vocab, beside=_costs(model, found, training)))
+    costs = _costs(model, found, training, seconds_beside or {})
+    return replace(found, baselines=compare(encoded, training, model.vocab, beside=costs, learns=settings.dynamic))
 
 
 def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
@@ -238,33 +243,40 @@ def _score_mixed(
         found[name] = _exact(protocol, predictor, model.vocab, texts)
 
     for name, other in beside.items():
-        score(name, f"exact, {name} alone", other)
+        score(alone(name), f"exact, {name} alone", other)
     names = ", ".join(beside)
-    score("mixture", f"exact, mixed with {names}, {fitted}", made)
+    static, dynamic = MIXTURES
+    score(static, f"exact, mixed with {names}, {fitted}", made)
     if settings.dynamic:
-        score("dynamic mixture", f"dynamic, mixed with {names}, first with {fitted}", made, learns=True)
+        score(dynamic, f"dynamic, mixed with {names}, first with {fitted}", made, learns=True)
     return found
 
 
-def _costs(model: ModelFile, scored: ScoredTexts, training: TrainingText) -> dict[str, Cost]:
+def alone(name: str) -> str:
+    """What the score of a model beside another one is called, so that it is no name of another score."""
+    return f"{name} alone"
+
+
+def _costs(
+    model: ModelFile, scored: ScoredTexts, training: TrainingText, seconds_beside: Mapping[str, float | None]
+) -> dict[str, Cost]:
     """The costs of the model, and of what is scored apart, by name."""
+    parts = [training.seconds, *seconds_beside.values()]
+    known = [seconds for seconds in parts if seconds is not None]
+    of_all = sum(known) if len(known) == len(parts) else None
+    learned = {alone(name): seconds for name, seconds in seconds_beside.items()} | dict.fromkeys(MIXTURES, of_all)
+    # "counts" are those of the baselines
+    title = "this model" if isinstance(model.settings, CountsSettings) else model.settings.short_title
     return {
-        name: Cost(each.total.nats, each.total.num_chars, each.total.num_bytes, training.seconds, each.seconds)
-        for name, each in {model.settings.short_title: scored, **scored.apart}.items()
+        name: Cost(
+            each.total.nats,
+            each.total.num_chars,
+            each.total.num_bytes,
+            learned.get(name, training.seconds),
+            each.seconds,
+        )
+        for name, each in {title: scored, **scored.apart}.items()
     }
-
-
-def fitting_ids(name: str, vocab: Vocab, *, encoding: str = "utf-8") -> NDArray[np.int64]:
-    """The symbols of one text that something is fitted on.
-
-    Raises:
-        InputError: it cannot be read, has unknown characters, or is several texts.
-    """
-    sources, _ = find_sources([name], level=vocab.level, encoding=encoding)
-    if len(sources) > 1:
-        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit on")
-    text = encode_source(sources[0], vocab, encoding=encoding)
-    return np.asarray(text.ids, np.int64)
 
 
 def _exact(protocol: str, predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> ScoredTexts:

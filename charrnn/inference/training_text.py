@@ -9,9 +9,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
+from charrnn.storage.config import read_part_of_config
+from charrnn.storage.container import read_facts
 from charrnn.storage.metrics import last_seconds
-from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
-from charrnn.storage.training_file import read_training
+from charrnn.storage.run_files import CONFIG_NAME, METRICS_NAME, TRAINING_NAME
+from charrnn.storage.run_summary import stated_seconds
+from charrnn.storage.upgrade import upgraded_training
 from charrnn.text.corpus import Corpus, TextFacts, open_corpus
 from charrnn.text.settings import TextSettings, is_stdin
 from charrnn.text.vocab import UnknownCharacterError, Vocab, describe_char
@@ -52,7 +55,7 @@ def find_training_text(
         InputError: there is nothing that says where the text was, it is gone or has changed, or cannot be read.
     """
     known = _facts_of_text(facts)
-    directory = Path(path) if Path(path).is_dir() else Path(path).parent
+    directory = _directory(path)
     source = _source(directory, known)
     if named:
         corpus = _named(vocab, named, encoding=(source or TextSettings()).encoding)
@@ -70,14 +73,26 @@ def find_training_text(
         notes += (
             f"{which}: this is not known to be the text that the model was trained on; all of it is taken for that",
         )
-    return TrainingText(ids, corpus.names, notes, _seconds(directory))
+    return TrainingText(ids, corpus.names, notes, learning_seconds(path, facts))
 
 
-def _seconds(directory: Path) -> float | None:
-    """How long the run in a directory took; None where no history says so."""
+def learning_seconds(path: str | Path, facts: Mapping[str, Any]) -> float | None:
+    """How long a model took to learn; None where neither its file nor its run's history says so.
+
+    Args:
+        path: of the model's file, or of its run's directory.
+        facts: what the file says of how it was made.
+    """
+    seconds = stated_seconds(facts)
+    if seconds is not None:
+        return seconds
     with suppress(InputError):
-        return last_seconds(directory / METRICS_NAME)
+        return last_seconds(_directory(path) / METRICS_NAME)
     return None
+
+
+def _directory(path: str | Path) -> Path:
+    return Path(path) if Path(path).is_dir() else Path(path).parent
 
 
 def _facts_of_text(facts: Mapping[str, Any]) -> TextFacts | None:
@@ -90,9 +105,11 @@ def _facts_of_text(facts: Mapping[str, Any]) -> TextFacts | None:
 
 
 def _source(directory: Path, known: TextFacts | None) -> TextSettings | None:
-    """How the run read its text; None where no training state of this model is found."""
-    with suppress(InputError, SettingsError, KeyError):
-        facts = read_training(directory / TRAINING_NAME).facts
+    """How the run read its text; None where neither a training state of this model nor settings tell it."""
+    with suppress(InputError, SettingsError, KeyError, TypeError, ValueError, AttributeError):
+        if not (directory / TRAINING_NAME).exists():  # a run that counts has none
+            return TextSettings(**read_part_of_config(directory / CONFIG_NAME, TextSettings))
+        facts = upgraded_training(*read_facts(directory / TRAINING_NAME, kind="training"))
         text = TextFacts.from_json(facts["text"])
         if known is not None and text.fingerprint == known.fingerprint:
             return TextSettings.from_json(facts["source"])
@@ -110,7 +127,7 @@ def _named(vocab: Vocab, names: Sequence[str], *, encoding: str) -> Corpus:
 
 
 def _where_it_was(vocab: Vocab, source: TextSettings | None) -> Corpus:
-    if source is None:
+    if source is None or not source.texts:
         raise InputError(
             f"nothing says where the text is that the model was trained on: it has no {TRAINING_NAME} of its run "
             f"beside it; {_NAME_IT}"

@@ -299,7 +299,19 @@ def test_baselines_stand_beside_the_score_on_request(learned, text):
     found = json.loads(out)
     assert (code, found["total"]) == (0, told(run, text)["total"])
     scores = {score["name"]: score for score in found["baselines"]["scores"]}
-    assert list(scores) == ["uniform", "order 0", "3-gram", "5-gram", "xz", "bz2", "gzip", "LSTM 1x4", "dynamic"]
+    assert list(scores) == [
+        "uniform",
+        "order 0",
+        "3-gram",
+        "5-gram",
+        "xz",
+        "bz2",
+        "gzip",
+        "counts",
+        "dynamic counts",
+        "LSTM 1x4",
+        "dynamic",
+    ]
     num_symbols = len(set(TEXT))
     assert scores["uniform"]["bits_per_char"] == pytest.approx(math.log2(num_symbols), rel=1e-9)
     assert scores["LSTM 1x4"]["nats"] == found["total"]["nats"]

@@ -10,8 +10,12 @@ import pytest
 
 from charrnn.inference import baselines
 from charrnn.inference.baselines import BASELINES, Cost, Given, compare
+from charrnn.inference.scoring import score_ids
 from charrnn.inference.training_text import TrainingText
 from charrnn.models.counts.kneser_ney import KneserNey
+from charrnn.models.counts.learning import classes_of, learn
+from charrnn.models.counts.predictor import Counts, GrowingCounts
+from charrnn.models.counts.settings import DEFAULT_MEMORY, num_lines_for
 from charrnn.text.corpus import Encoded
 from charrnn.text.vocab import Vocab
 
@@ -124,6 +128,26 @@ def test_others_stand_after_the_baselines():
     beside = {"LSTM 1x4": Cost(1.0, 2, 2, 3.0, 4.0)}
     encoded = [Encoded("one", CHARS.encode("café"), 0)]
     found = compare(encoded, TrainingText(CHARS.encode(LEARNED), ("text.txt",)), CHARS, beside=beside)
-    assert list(found.costs) == [*BASELINES, "LSTM 1x4"]
+    assert list(found.costs) == [*BASELINES, "counts", "LSTM 1x4"]
     assert found.costs["LSTM 1x4"] == beside["LSTM 1x4"]
     assert (found.names, found.level) == (("text.txt",), "char")
+
+
+def test_counts_are_those_of_the_command_and_may_go_on_counting():
+    encoded = [Encoded(str(at), CHARS.encode(text), 0) for at, text in enumerate(TEXTS)]
+    learned = CHARS.encode(LEARNED)
+    costs = compare(encoded, TrainingText(learned, ("text.txt",)), CHARS, learns=True).costs
+    lines = num_lines_for(len(learned), most_bytes=DEFAULT_MEMORY << 20)
+    expected = learn(learned.astype(np.int64), classes_of(CHARS), num_lines=lines)
+    still = Counts(expected.tables.with_weights(expected.fixed_weights))
+    growing = GrowingCounts(expected.tables)
+    for name, predictor in {"counts": still, "dynamic counts": growing}.items():
+        scores = [score_ids(predictor, text.ids, vocab=CHARS) for text in encoded]
+        assert costs[name].nats == pytest.approx(sum(score.nats for score in scores), rel=TOLERANCE)
+        assert costs[name].num_chars == sum(len(text) - 1 for text in TEXTS)
+        assert costs[name].learning_seconds > 0
+
+
+def test_more_symbols_than_counts_can_hold_are_not_counted(monkeypatch):
+    monkeypatch.setattr(baselines, "MAX_SYMBOLS", CHARS.size - 1)
+    assert "counts" not in compared({"one": "café"}, LEARNED, CHARS).costs
