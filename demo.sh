@@ -4,7 +4,7 @@
 #     sh demo.sh .venv/bin/charrnn
 set -eu
 charrnn=$1
-run=checkpoints/demo-$(date +%Y%m%d-%H%M%S)
+name=demo-$(date +%Y%m%d-%H%M%S)
 
 tell() { printf '\n%s\n' "$1"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
@@ -23,25 +23,25 @@ fi
 tell "2. Two minutes of training: the model learns which character comes next.
    The last tenth of the text is held out. The model never learns from it,
    so the loss on it tells how well the model does on new text."
-show "$charrnn" train "$text" --minutes 2 --name "${run#*/}"
+show "$charrnn" train "$text" --minutes 2 --name "$name"
 
 tell "3. New text by the model: it goes on from a prompt, character by character.
    A low temperature makes it choose likely characters, a high one dare more;
    another seed gives another text."
-show "$charrnn" sample "$run" --prompt "$prompt" --length 600 --temperature 0.5 --seed 1
+show "$charrnn" sample "$name" --prompt "$prompt" --length 600 --temperature 0.5 --seed 1
 [ -t 1 ] || echo # a sample ends where it ends; on a terminal its line is ended already
 
 # As train counts it: the text is ASCII, so its bytes are its characters.
 held_out=$((($(wc -c < "$text") + 9) / 10))
 tell "4. The score: the held-out tenth once more, read exactly, which takes some
    seconds. It is the held-out loss of the summary above, to three decimals."
-echo "\$ tail -c $held_out $text | $charrnn perplexity $run -"
-tail -c "$held_out" "$text" | "$charrnn" perplexity "$run" -
+echo "\$ tail -c $held_out $text | $charrnn perplexity $name -"
+tail -c "$held_out" "$text" | "$charrnn" perplexity "$name" -
 
 tell "What to try next:
 
    text that dares more
-     $charrnn sample $run --temperature 1
+     $charrnn sample $name --temperature 1
    a better model of this text
      $charrnn train $text --minutes 15
    a model of a text of your own

@@ -1,6 +1,8 @@
 """Train, sample and score character-level recurrent language models.
 
     train(*texts, **settings)   a model learned from text, a LanguageModel
+    count(*texts, **settings)   a model of counts of text, made in seconds
+    mix(*models)                several models made one
     load(path)                  a model that was trained before
     runs()                      what has been trained
     event                       what happens in a run, for ``train(on_event=...)``
@@ -11,7 +13,7 @@ Importing the package imports nothing heavy: each of these is looked up when it 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.api import load, runs, train
+    from charrnn.api import count, load, mix, runs, train
     from charrnn.errors import CharRNNError
     from charrnn.inference.language_model import LanguageModel
     from charrnn.training import event
@@ -19,14 +21,27 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["CharRNNError", "LanguageModel", "Score", "__version__", "event", "load", "runs", "train"]
+__all__ = [
+    "CharRNNError",
+    "LanguageModel",
+    "Score",
+    "__version__",
+    "count",
+    "event",
+    "load",
+    "mix",
+    "runs",
+    "train",
+]
 
 _HOMES = {
     "CharRNNError": "charrnn.errors:CharRNNError",
     "LanguageModel": "charrnn.inference.language_model:LanguageModel",
     "Score": "charrnn.units:Score",
+    "count": "charrnn.api:count",
     "event": "charrnn.training.event",
     "load": "charrnn.api:load",
+    "mix": "charrnn.api:mix",
     "runs": "charrnn.api:runs",
     "train": "charrnn.api:train",
 }

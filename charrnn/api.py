@@ -1,4 +1,4 @@
-"""What programs and notebooks call: ``charrnn.train``, ``charrnn.load`` and ``charrnn.runs``.
+"""What programs and notebooks call: ``charrnn.train``, ``count``, ``mix``, ``load`` and ``runs``.
 
 They go the ways of the commands; see ``charrnn.training.start`` for the settings they share.
 """
@@ -15,7 +15,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import SettingsError
-from charrnn.fields import Setting, did_you_mean, values_by_name
+from charrnn.fields import Setting, Settings, did_you_mean, values_by_name
+from charrnn.text.settings import TextSettings
+from charrnn.training.settings import CountingSettings
 from charrnn.training.start import GROUPS, OutputSettings, Start, start_run, with_config
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from charrnn.storage.run_summary import RunSummary
     from charrnn.training.event import Event, Finished
 
-_SETTINGS = {n: each for group in GROUPS for n, each in group.settings().items() if not each.is_internal}
+_COUNT_GROUPS = (TextSettings, CountingSettings)
 
 
 def train(
@@ -63,7 +65,7 @@ def train(
         InputError: a text or a model cannot be read.
         CharRNNError: the run cannot be kept, its device is lost, or it diverged; what it stored stays.
     """
-    given = _given(texts, settings)
+    given = _given(texts, settings, groups=GROUPS, function=train)
     if config is not None:
         given = with_config(given, config, *GROUPS)
     return _trained(given, progress=progress, on_event=on_event)
@@ -90,6 +92,76 @@ def load(path: str | Path, *, num_threads: int | None = None) -> "LanguageModel"
     return load_model(path, num_threads=num_threads)
 
 
+def count(
+    *texts: str | Path,
+    progress: bool = False,
+    num_threads: int | None = None,
+    **settings: Any,  # noqa: ANN401 - each of its own type
+) -> "LanguageModel":
+    """A model of counts of texts, as ``charrnn count`` makes it in seconds; it is kept as a run.
+
+    >>> import charrnn
+    >>> counts = charrnn.count("text.txt", memory=1)
+    >>> counts.path.parent.name
+    'text-counts'
+
+    Args:
+        texts: as of ``train``.
+        progress: show a bar on a terminal.
+        num_threads: as of ``load``.
+        settings: any setting of ``charrnn count`` by name, such as memory, name, val_fraction; None leaves it out.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range, or no text is named.
+        InputError: a text cannot be read.
+        CharRNNError: the run cannot be kept.
+    """
+    from charrnn.inference.language_model import load as load_model
+    from charrnn.reports.progress import counting_bar
+    from charrnn.training.counting import counted_run
+
+    given = _given(texts, settings, groups=_COUNT_GROUPS, function=count)
+    if not given.get("texts"):
+        raise SettingsError("name at least one text to count")
+    text = TextSettings(**TextSettings.part_of(given))
+    counting = CountingSettings(**CountingSettings.part_of(given))
+    with counting_bar(quiet=not progress) as shown:
+        _, directory = counted_run(text, counting, progress=shown)
+    return load_model(directory, num_threads=num_threads)
+
+
+def mix(
+    *models: str | Path,
+    fit: str | Path | None = None,
+    name: str | None = None,
+    out: str | Path | None = None,
+    num_threads: int | None = None,
+) -> "LanguageModel":
+    """Models of one vocabulary made one, as ``charrnn mix`` makes it; it is kept as a run.
+
+        both = charrnn.mix("shakespeare", "shakespeare-counts", fit="sonnets.txt")
+
+    Args:
+        models: two or more runs or model files.
+        fit: a text that none of them has learned, to fit how far each is trusted; None: each counts by its own
+            held-out score.
+        name: of the run; None for that of the first model with "-mix" after it.
+        out: directory that holds runs; None for where ``charrnn train`` puts them.
+        num_threads: as of ``load``.
+
+    Raises:
+        SettingsError: there are too few models or too many, or the run cannot have that name.
+        InputError: a model or the text cannot be read, or vocabularies differ.
+        CharRNNError: the run cannot be kept.
+    """
+    from charrnn.inference.language_model import load as load_model
+    from charrnn.inference.mixing import mixed_run
+
+    text = None if fit is None else os.fspath(fit)
+    _, directory = mixed_run(models, fit=text, name=name, out=None if out is None else Path(out))
+    return load_model(directory, num_threads=num_threads)
+
+
 def runs(out: str | Path | None = None) -> "list[RunSummary]":
     """What has been trained, the run that changed last at the end; no weights are read.
 
@@ -108,22 +180,30 @@ def runs(out: str | Path | None = None) -> "list[RunSummary]":
     return all_runs(None if out is None else Path(out))
 
 
-def _given(texts: Sequence[str | Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _given(
+    texts: Sequence[str | Path],
+    settings: Mapping[str, Any],
+    *,
+    groups: Sequence[type[Settings]],
+    function: Callable[..., object],
+) -> dict[str, Any]:
     """The settings as the command takes them: checked, and only those that were given."""
+    known = _settings_of(groups)
     for name in settings:
-        if name not in _SETTINGS:
-            hint = did_you_mean(name, inspect.signature(train).parameters) or "; help(charrnn.train) lists them"
+        if name not in known:
+            own = inspect.signature(function).parameters
+            hint = did_you_mean(name, own) or f"; help(charrnn.{function.__name__}) lists them"
             raise SettingsError(f"there is no setting {name!r}{hint}")
-    values = {name: _plain(value, _SETTINGS[name]) for name, value in settings.items() if value is not None}
+    values = {name: _plain(value, known[name]) for name, value in settings.items() if value is not None}
     if texts:
         if "texts" in values:
             raise SettingsError("`texts` are given twice, by position and by name")
-        values["texts"] = _plain(texts, _SETTINGS["texts"])
+        values["texts"] = _plain(texts, known["texts"])
     if any(isinstance(name, str) and "\n" in name for name in values.get("texts", ())):
         raise SettingsError(
             "a text is given by the path of its file; write it to one first, as Path('text.txt').write_text(text) does"
         )
-    return values_by_name(values, *GROUPS)
+    return values_by_name(values, *groups)
 
 
 def _plain(value: Any, known: Setting) -> Any:  # noqa: ANN401 - of a setting
@@ -242,10 +322,19 @@ def _parameter(known: Setting) -> inspect.Parameter:
     )
 
 
-# So that help, and a notebook's completion and tooltip, show every setting.
-_listed = [each for each in _SETTINGS.values() if not each.is_argument]
-_own = inspect.signature(train)
-train.__signature__ = _own.replace(  # type: ignore[attr-defined]
-    parameters=[*[p for p in _own.parameters.values() if p.kind != p.VAR_KEYWORD], *map(_parameter, _listed)]
-)
-train.__doc__ = f"{train.__doc__}\n    Settings:\n{''.join(map(_described, _listed))}"
+def _settings_of(groups: Sequence[type[Settings]]) -> dict[str, Setting]:
+    return {name: each for group in groups for name, each in group.settings().items() if not each.is_internal}
+
+
+def _show_settings(function: Callable[..., object], groups: Sequence[type[Settings]]) -> None:
+    """Makes help, and a notebook's completion and tooltip, show every setting that a function takes."""
+    listed = [each for each in _settings_of(groups).values() if not each.is_argument]
+    own = inspect.signature(function)
+    function.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*[p for p in own.parameters.values() if p.kind != p.VAR_KEYWORD], *map(_parameter, listed)]
+    )
+    function.__doc__ = f"{function.__doc__}\n    Settings:\n{''.join(map(_described, listed))}"
+
+
+_show_settings(train, GROUPS)
+_show_settings(count, _COUNT_GROUPS)

@@ -299,3 +299,41 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not {"charrnn.api", "dataclasses"} & package
     assert "charrnn.api" in function
     assert not {"torch", "numpy", "rich", "tqdm", "typer"} & function
+
+
+# --- counts and mixtures ----------------------------------------------------------------------------------------------
+
+
+def test_a_program_and_the_command_count_the_same(here):
+    counts = charrnn.count("text.txt", memory=1, val_fraction=0.2, name="program")
+    assert invoke("count", "text.txt", "--memory", "1", "--val-fraction", "0.2", "--name", "command").code == 0
+    assert counts.path == Path("checkpoints/program/model.safetensors")
+    told = [charrnn.load(name).facts for name in ("program", "command")]
+    assert [{**facts, "seconds": 0} for facts in told] == [{**told[0], "seconds": 0}] * 2
+    assert counts.score("to be or not to be").nats == charrnn.load("command").score("to be or not to be").nats
+
+
+@pytest.mark.parametrize("settings", [{"memroy": 1}, {"memory": 0}, {"steps": 3}], ids=str)
+def test_counting_refuses_what_it_does_not_know(here, settings):
+    with pytest.raises(SettingsError, match=next(iter(settings))):
+        charrnn.count("text.txt", **settings)
+
+
+def test_a_program_mixes_models_by_name(here, train):
+    train(name="network")
+    charrnn.count("text.txt", memory=1)
+    both = charrnn.mix("network", "text-counts", name="both")
+    assert both.settings.title.startswith("mixture of LSTM")
+    assert both.path.parent.name == "both"
+    with pytest.raises(SettingsError, match="two or more"):
+        charrnn.mix("network")
+
+
+def test_a_sample_from_python_can_be_kept_from_copying(here):
+    counts = charrnn.count("text.txt", memory=1)
+    learned = Path("text.txt").read_text()
+    free, limited = (counts.sample(length=60, seed=3, max_copy=most)[0] for most in (None, 8))
+    assert free[:30] in learned
+    assert not any(limited[at : at + 9] in learned for at in range(52))
+    with pytest.raises(SettingsError, match="max_copy"):
+        counts.sample(max_copy=0)

@@ -22,10 +22,10 @@ from charrnn.errors import InputError, SettingsError
 from charrnn.inference.language_model import load
 from charrnn.inference.scoring import score_ids
 from charrnn.models import cells
-from charrnn.models.dynamic import DynamicNetwork, DynamicSettings
+from charrnn.models.dynamic import DynamicNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.open import open_network
-from charrnn.models.settings import ModelSettings
+from charrnn.models.settings import DynamicSettings, ModelSettings
 from charrnn.storage.model_file import read_model
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.recipe import recommend

@@ -30,7 +30,7 @@ _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
 _NAME = "charrnn"
 _COMPLETION = "_CHARRNN_COMPLETE"  # set by the shell that asks what could stand at the cursor
 
-COMMANDS = (train, sample, perplexity, count, mix, runs, inspect, verify, corpus)
+COMMANDS = (train, count, mix, sample, perplexity, runs, inspect, verify, corpus)
 
 app = typer.Typer(
     name=_NAME,

@@ -9,7 +9,7 @@ from charrnn.cli.options import with_settings
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
 from charrnn.text.settings import TextSettings
-from charrnn.training.counting_settings import CountingSettings
+from charrnn.training.settings import CountingSettings
 
 if TYPE_CHECKING:
     from charrnn.training.counting import Counted
@@ -50,37 +50,21 @@ def count(**given: Any) -> None:  # noqa: ANN401 - settings of every type
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.progress import counting_bar
     from charrnn.reports.terminal import say, write_note, write_result
-    from charrnn.storage.model_file import write_model
-    from charrnn.storage.run_directory import name_of_text, new_run
-    from charrnn.storage.run_files import CONFIG_NAME, MODEL_NAME
-    from charrnn.storage.run_name import runs_directory
-    from charrnn.training.counting import count_texts
+    from charrnn.storage.run_files import MODEL_NAME
+    from charrnn.training.counting import counted_run
 
     if unavailable_reason() is not None and not result.quiet:
         write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, a hundred times slower")
-    name = f"{name_of_text(text.texts[0])}-counts" if counting.name is None else counting.name
-    with new_run(counting.out or runs_directory(), name, is_chosen=counting.name is not None) as directory:
-        with counting_bar(quiet=result.quiet or result.json) as progress:
-            counted = count_texts(text, counting, progress=progress)
-        for note in counted.notes if not result.quiet else ():
-            say(f"note: {note}")
-        _write_config(directory / CONFIG_NAME, text, counting)
-        write_model(directory / MODEL_NAME, counted.model)
+    with counting_bar(quiet=result.quiet or result.json) as progress:
+        counted, directory = counted_run(text, counting, progress=progress)
+    for note in counted.notes if not result.quiet else ():
+        say(f"note: {note}")
     if result.json:
         write_result(json.dumps(_to_json(counted, directory)) + "\n")
     elif result.quiet:
         write_result(f"{directory / MODEL_NAME}\n")
     else:
         _write_summary(counted, directory)
-
-
-def _write_config(path: Path, text: TextSettings, counting: CountingSettings) -> None:
-    """Keeps the settings with the run."""
-    from charrnn.files import write_atomically
-    from charrnn.storage.config import write_config
-
-    source = {name: value for name, value in text.resolved().to_json().items() if value != []}
-    write_atomically(path, write_config({**source, "memory": counting.memory}))
 
 
 def _to_json(counted: "Counted", directory: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.run_argument import chosen_run, run_names
-from charrnn.errors import SettingsError
 from charrnn.storage.run_files import DEFAULT_RUNS
 
 
@@ -48,28 +47,17 @@ def mix(
     Examples:
       charrnn mix shakespeare shakespeare-counts
       charrnn mix shakespeare shakespeare-counts --fit sonnets.txt --name both
+      charrnn mix shakespeare again shakespeare-counts
     """
-    if len(models or []) < 2:
-        raise SettingsError("name two or more models to mix, such as a network and counts of the same text")
-
-    from charrnn.inference.mixing import MAX_FITTED, mixed
-    from charrnn.inference.text_scores import fitting_ids
+    from charrnn.inference.mixing import mixed_run
     from charrnn.reports.progress import counting_bar
     from charrnn.reports.terminal import write_facts, write_result
-    from charrnn.storage.model_file import read_model, write_model
-    from charrnn.storage.run_directory import new_run
     from charrnn.storage.run_files import MODEL_NAME
-    from charrnn.storage.run_name import name_to_type, runs_directory
+    from charrnn.storage.run_name import name_to_type
 
     paths = [chosen_run(model) for model in models or []]
-    files = [read_model(path) for path in paths]
-    ids = None if fit is None else fitting_ids(fit, files[0].vocab)
-    chosen = f"{paths[0].name if paths[0].is_dir() else paths[0].stem}-mix" if name is None else name
-    with new_run(Path(out) if out else runs_directory(), chosen, is_chosen=name is not None) as directory:
-        with counting_bar(quiet=quiet) as progress:
-            total = 0 if ids is None else min(len(ids), MAX_FITTED)
-            made = mixed(files, fit_on=ids, progress=lambda num_more: progress(num_more, total))
-        write_model(directory / MODEL_NAME, made)
+    with counting_bar(quiet=quiet) as progress:
+        made, directory = mixed_run(paths, fit=fit, name=name, out=Path(out) if out else None, progress=progress)
     if quiet:
         write_result(f"{directory / MODEL_NAME}\n")
         return

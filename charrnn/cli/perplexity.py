@@ -70,6 +70,7 @@ def perplexity(
       charrnn perplexity shakespeare held-out.txt --windowed 256
       charrnn perplexity shakespeare held-out.txt --dynamic --fit-temperature other.txt
       charrnn perplexity shakespeare held-out.txt --with shakespeare-counts --dynamic
+      charrnn perplexity shakespeare held-out.txt --baselines
       cat candidates.txt | charrnn perplexity shakespeare --by-line
     """
     settings = ScoringSettings(**ScoringSettings.part_of(given))
@@ -85,6 +86,7 @@ def perplexity(
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
 
     from charrnn.inference.text_scores import score_texts
+    from charrnn.inference.training_text import find_training_text, learning_seconds
     from charrnn.models.native.build import unavailable_reason
     from charrnn.reports.scores import scores_to_json, write_scores
     from charrnn.reports.terminal import is_terminal, say, write_note, write_result
@@ -96,9 +98,17 @@ def perplexity(
         write_note(f"note: no compiled kernels ({unavailable_reason()}): the same numbers, more slowly")
     started = time.perf_counter()
     beside = {name: read_model(find_run(name)) for name in settings.with_}
-    scored = score_texts(file, names, settings, typed=asking.text, beside=beside)
+    training = None
+    seconds_beside: dict[str, float | None] = {}
+    if settings.baselines:
+        seconds_beside = {name: learning_seconds(find_run(name), other.facts) for name, other in beside.items()}
+        training = find_training_text(run, vocab=file.vocab, facts=file.facts, named=settings.training_text)
+    scored = score_texts(
+        file, names, settings, typed=asking.text, beside=beside, training=training, seconds_beside=seconds_beside
+    )
     seconds = time.perf_counter() - started
-    for note in scored.notes if not asking.quiet else ():
+    notes = scored.notes + (scored.baselines.notes if scored.baselines else ())
+    for note in notes if not asking.quiet else ():
         say(f"note: {note}")
     if settings.json:
         import json

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +15,16 @@ from charrnn.cli.run_argument import RunOrFile, chosen_run
 from charrnn.cli.stdin import has_input
 from charrnn.errors import InputError, SettingsError
 from charrnn.fields import Settings, setting
-from charrnn.inference.settings import GenerationSettings
+from charrnn.inference.settings import CopyingSettings, GenerationSettings
 from charrnn.machine import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from charrnn.inference.generation import Chunk
+    from charrnn.inference.language_model import LanguageModel
+    from charrnn.inference.training_text import TrainingText
 
 
 _PANEL = "Output"
@@ -87,7 +91,7 @@ class WritingSettings(Settings):
             raise SettingsError("`raw` has no effect with `json`, whose escapes keep control characters; leave one out")
 
 
-@with_settings(GenerationSettings, WritingSettings)
+@with_settings(GenerationSettings, CopyingSettings, WritingSettings)
 def sample(
     model: RunOrFile = None,
     text: Annotated[
@@ -111,10 +115,12 @@ def sample(
       charrnn sample shakespeare
       charrnn sample shakespeare "KING RICHARD:" --length 300 --temperature 0.7
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
+      charrnn sample shakespeare --max-copy 30 --copying
       head -c 200 play.txt | charrnn sample shakespeare
     """
     if text is not None and "prompt" in given:
         raise SettingsError("the prompt is given twice, as PROMPT and with --prompt; leave one of them out")
+    copying = CopyingSettings(**CopyingSettings.part_of(given))
     writing = WritingSettings(**{"prompt": text, **WritingSettings.part_of(given)})
     num_samples = given.get("num_samples", 1)
     # numpy's product library reads it once, when loaded: a single stream is slower on more threads than one.
@@ -145,32 +151,92 @@ def sample(
     unknown = [char for char in settings.stop or "" if char not in language_model.vocab]
     if unknown and not writing.quiet:
         say(f"note: --stop ends no sample: the model does not know {describe_char(unknown[0])}, and never writes it")
-    started, num_chars = time.perf_counter(), 0
-    made = generate(language_model.predictor, language_model.vocab, settings, prompt=prompt)
+    predictor = language_model.predictor
+    training = _training_text(language_model, path, copying, quiet=writing.quiet)
+    if training is not None and copying.max_copy is not None:
+        from charrnn.models.copy_limit import Continuations, CopyLimit
 
-    def counted() -> "Iterator[Chunk]":
-        nonlocal num_chars
-        for chunk in made:
-            num_chars += len(chunk.text)
-            yield chunk
-
-    chunks = counted()
+        index = Continuations(training.ids, copying.max_copy, predictor.num_symbols)
+        when_forced = cache(partial(_say_forced, quiet=writing.quiet))  # says it once
+        predictor = CopyLimit(predictor, index, when_forced=when_forced)
+    started = time.perf_counter()
+    made = _Made(num_samples, keeps_texts=writing.json or copying.copying)
+    chunks = made.passed_on(generate(predictor, language_model.vocab, settings, prompt=prompt))
     if writing.json:
-        texts = [""] * num_samples
-        ends = [""] * num_samples
-        for chunk in chunks:
-            texts[chunk.sample] += chunk.text
-            ends[chunk.sample] = chunk.ended or ""
-        samples = [{"text": text, "ended": ended} for text, ended in zip(texts, ends, strict=True)]
-        result = {"prompt": prompt, **settings.to_json(), "samples": samples}
-        # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
-        write_result(json.dumps(result, ensure_ascii=is_terminal()) + "\n")
+        for _ in chunks:
+            pass
     else:
         _write_texts(chunks, prompt, num_samples=num_samples, raw=writing.raw)
+    seconds = time.perf_counter() - started
+    found = None
+    if training is not None and copying.copying:
+        from charrnn.inference.copying import Written, copying_of
+        from charrnn.reports.copying import copying_line, copying_to_json
+
+        written = [Written(prompt, text, ended == "length") for text, ended in zip(made.texts, made.ends, strict=True)]
+        found = copying_of(written, training.ids, language_model.vocab)
+        if not writing.json:
+            say(copying_line(found, num_samples=num_samples))
+    if writing.json:
+        result = {
+            "prompt": prompt,
+            **settings.to_json(),
+            "max_copy": copying.max_copy,
+            "samples": [{"text": text, "ended": ended} for text, ended in zip(made.texts, made.ends, strict=True)],
+            **({} if found is None else {"copying": copying_to_json(found)}),
+        }
+        # On a terminal JSON's own escapes keep control characters harmless, and the JSON valid.
+        write_result(json.dumps(result, ensure_ascii=is_terminal()) + "\n")
     if writing.verbose:
-        seconds = time.perf_counter() - started
-        speed = f"{num_chars / seconds:,.0f} characters/s"
-        say(f"note: seed {settings.seed}; {num_chars:,} characters in {seconds:.1f} s, {speed}")
+        speed = f"{made.num_chars / seconds:,.0f} characters/s"
+        say(f"note: seed {settings.seed}; {made.num_chars:,} characters in {seconds:.1f} s, {speed}")
+
+
+class _Made:
+    """What chunks of samples make: their characters counted and, where they are kept, their texts and ends."""
+
+    def __init__(self, num_samples: int, *, keeps_texts: bool) -> None:
+        self.texts = [""] * num_samples
+        self.ends = [""] * num_samples
+        self.num_chars = 0
+        self._keeps_texts = keeps_texts
+
+    def passed_on(self, chunks: "Iterator[Chunk]") -> "Iterator[Chunk]":
+        """The same chunks, each seen when it is taken."""
+        for chunk in chunks:
+            self.num_chars += len(chunk.text)
+            if self._keeps_texts:  # a text without end must not fill the memory
+                self.texts[chunk.sample] += chunk.text
+                self.ends[chunk.sample] = chunk.ended or ""
+            yield chunk
+
+
+def _training_text(
+    model: "LanguageModel", path: "Path", copying: CopyingSettings, *, quiet: bool
+) -> "TrainingText | None":
+    """The text that the model has learned from, where an option asks for it."""
+    if not copying.needs_text:
+        return None
+
+    from charrnn.inference.training_text import find_training_text
+    from charrnn.reports.terminal import say
+
+    found = find_training_text(path, vocab=model.vocab, facts=model.facts, named=copying.training_text)
+    for note in found.notes if not quiet else ():
+        say(f"note: {note}")
+    return found
+
+
+def _say_forced(*, quiet: bool) -> None:
+    if quiet:
+        return
+
+    from charrnn.reports.terminal import say
+
+    say(
+        "note: --max-copy: where every symbol would have made a copy too long, one was drawn as without it",
+        on_new_line=True,
+    )
 
 
 def _write_texts(chunks: "Iterator[Chunk]", prompt: str, *, num_samples: int, raw: bool) -> None:

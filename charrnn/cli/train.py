@@ -191,4 +191,5 @@ def _conclude(finished: "Finished", started: start.Start, output: ResultSettings
     elif output.quiet:
         write_result(f"{directory / 'model.safetensors'}\n")
     else:
-        write_facts(summary_rows(finished, directory, shape, level=task.vocab.level))
+        text = task.source.texts[0]
+        write_facts(summary_rows(finished, directory, shape, level=task.vocab.level, text=text))

@@ -80,6 +80,7 @@ def _check_run(run: Path) -> list[_Row]:
     if not holds_run:
         raise InputError(f"{str(run)!r} holds no run; name a directory that charrnn train wrote")
     checkpoint: Checkpoint | None = None
+    rows: list[_Row]
 
     def training() -> str:
         nonlocal checkpoint
@@ -96,9 +97,15 @@ def _check_run(run: Path) -> list[_Row]:
             raise InputError("it belongs to another run than the training state in this directory")
         return _of_model(found)
 
+    if _is_made_at_once(run):
+        rows = [[MODEL_NAME, *_checked(model_path, lambda: _of_model(_model(model_path)))]]
+        if config_path.exists():
+            rows.append([CONFIG_NAME, *_checked(config_path, lambda: _of_config(config_path))])
+        return rows
+
     # A run in training has written some of its files, and will write the others.
     is_complete = not is_in_use(run)
-    rows: list[_Row] = []
+    rows = []
 
     def add(path: Path, check: Callable[[], str], *, missing: str = "", at: int | None = None) -> None:
         rows.insert(len(rows) if at is None else at, [path.name, *_checked(path, check, missing=missing)])
@@ -114,6 +121,16 @@ def _check_run(run: Path) -> list[_Row]:
     if config_path.exists() or is_complete:
         add(config_path, lambda: _of_config(config_path), missing="--config cannot take its settings")
     return rows
+
+
+def _is_made_at_once(run: Path) -> bool:
+    """Whether it is a run of counts or a mixture, which has neither a training state nor a history."""
+    from charrnn.models.settings import ModelSettings
+    from charrnn.storage.run_files import TRAINING_NAME
+    from charrnn.storage.run_summary import summarized
+
+    shape = summarized(run).model
+    return shape is not None and not isinstance(shape, ModelSettings) and not (run / TRAINING_NAME).exists()
 
 
 def _checked(path: Path, check: Callable[[], str], *, missing: str = "") -> _Row:
@@ -167,8 +184,9 @@ def _of_history(path: Path, *, may_be_empty: bool = False) -> str:
 def _of_config(path: Path) -> str:
     from charrnn.cli.train import GROUPS
     from charrnn.storage.config import read_config
+    from charrnn.training.settings import CountingSettings
 
-    num_settings = len(read_config(path, *GROUPS))
+    num_settings = len(read_config(path, *GROUPS, CountingSettings))
     if not num_settings:
         raise InputError("it holds no settings")
     return f"{num_settings} setting{'' if num_settings == 1 else 's'}"

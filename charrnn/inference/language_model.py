@@ -12,8 +12,11 @@ from charrnn.errors import SettingsError
 from charrnn.fields import values_by_name
 from charrnn.inference.generation import generate
 from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
-from charrnn.inference.settings import GenerationSettings
+from charrnn.inference.settings import CopyingSettings, GenerationSettings
+from charrnn.inference.training_text import find_training_text
+from charrnn.models.copy_limit import Continuations, CopyLimit
 from charrnn.models.open import open_model
+from charrnn.models.predictor import Predictor
 from charrnn.storage.model_file import ModelFile, model_path, read_model
 from charrnn.storage.run_name import find_run
 from charrnn.storage.run_summary import stated_score
@@ -81,7 +84,13 @@ class LanguageModel:
             parts.append(f"{score.nats_per_symbol:.4f} nats/{self.vocab.level} on held-out text")
         return "; ".join(parts)
 
-    def sample(self, prompt: str = "", **settings: Any) -> list[str]:  # noqa: ANN401 - each of its own type
+    def sample(
+        self,
+        prompt: str = "",
+        *,
+        max_copy: int | None = None,
+        **settings: Any,  # noqa: ANN401 - each of its own type
+    ) -> list[str]:
         """New texts that continue the prompt, which they do not repeat.
 
         >>> import charrnn
@@ -91,6 +100,8 @@ class LanguageModel:
 
         Args:
             prompt: characters of the model's vocabulary; none: the text begins after a line's end.
+            max_copy: most symbols in a row that are copied from the text that the model has learned from, which must
+                lie where it was; None sets no limit.
             settings: any of ``GenerationSettings`` by name, such as length, temperature, num_samples; without a seed
                 each call gives other texts.
 
@@ -99,10 +110,20 @@ class LanguageModel:
             SettingsError: a setting is unknown, or a value is out of range.
         """
         chosen = _with_seed(settings)
+        predictor = self.predictor if max_copy is None else self._limited(max_copy)
         texts: list[list[str]] = [[] for _ in range(chosen.num_samples)]
-        for chunk in generate(self.predictor, self.vocab, chosen, prompt=prompt):
+        for chunk in generate(predictor, self.vocab, chosen, prompt=prompt):
             texts[chunk.sample].append(chunk.text)
         return ["".join(parts) for parts in texts]
+
+    def _limited(self, max_copy: int) -> Predictor:
+        """What computes, with a limit to how much it copies."""
+        CopyingSettings(max_copy=max_copy)  # refused where it is out of range
+        if self.path is None:
+            raise SettingsError("max_copy needs a model of a run, which knows where its text is")
+        training = find_training_text(self.path, vocab=self.vocab, facts=self.facts)
+        index = Continuations(training.ids, max_copy, self.predictor.num_symbols)
+        return CopyLimit(self.predictor, index, when_forced=lambda: None)
 
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:  # noqa: ANN401 - each of its own type
         """One new text piece by piece, as it is made; arguments as in ``sample``, but for num_samples, which is 1.

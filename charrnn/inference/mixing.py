@@ -1,19 +1,25 @@
 """Several models made one: a mixture, its weights equal or fitted on a text."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import InputError
+from charrnn.errors import InputError, SettingsError
 from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.mixture.predictor import Mixture, MixtureWeights
 from charrnn.models.mixture.stored import to_arrays
 from charrnn.models.open import open_model
 from charrnn.models.shape import MixtureSettings
 from charrnn.models.tree import Tree, weighted_cuts
-from charrnn.storage.model_file import ModelFile
+from charrnn.storage.model_file import ModelFile, read_model, write_model
+from charrnn.storage.run_directory import new_run
+from charrnn.storage.run_files import MODEL_NAME
+from charrnn.storage.run_name import find_run, runs_directory
 from charrnn.storage.run_summary import stated_score
+from charrnn.text.corpus import encode_source
+from charrnn.text.source import find_sources
 from charrnn.text.vocab import Vocab, describe_char
 
 _NATS_PER_E = 0.14
@@ -57,6 +63,59 @@ def mixed(
         weights = state.weights
     facts = {"members": [model.facts for model in models]}
     return ModelFile(settings, vocab, to_arrays([model.weights for model in models], cuts, weights), facts)
+
+
+def mixed_run(
+    given: Sequence[str | Path],
+    *,
+    fit: str | None = None,
+    name: str | None = None,
+    out: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[ModelFile, Path]:
+    """Mixes models and keeps the mixture as a run.
+
+    Args:
+        given: two or more runs or model files, as ``find_run`` takes them.
+        fit: a text, as in ``mixed``; None: nothing is fitted.
+        name: of the run; None for that of the first model with "-mix" after it.
+        out: directory that holds runs; None for ``runs_directory()``.
+        progress: is told how many more symbols have been fitted on, and how many there are.
+
+    Returns:
+        the mixture, and the run's directory.
+
+    Raises:
+        InputError: a model or the text cannot be read, or vocabularies differ.
+        SettingsError: there are too few models or too many, or the run cannot have that name.
+        OutputError: the name is taken, or nothing can be written there.
+    """
+    if len(given) < 2:
+        raise SettingsError("name two or more models to mix, such as a network and counts of the same text")
+    paths = [find_run(each) for each in given]
+    files = [read_model(path) for path in paths]
+    ids = None if fit is None else fitting_ids(fit, files[0].vocab)
+    total = 0 if ids is None else min(len(ids), MAX_FITTED)
+    chosen = f"{paths[0].name if paths[0].is_dir() else paths[0].stem}-mix" if name is None else name
+    with new_run(out or runs_directory(), chosen, is_chosen=name is not None) as directory:
+        made = mixed(
+            files, fit_on=ids, progress=None if progress is None else lambda num_more: progress(num_more, total)
+        )
+        write_model(directory / MODEL_NAME, made)
+    return made, directory
+
+
+def fitting_ids(name: str, vocab: Vocab, *, encoding: str = "utf-8") -> NDArray[np.int64]:
+    """The symbols of one text that something is fitted on.
+
+    Raises:
+        InputError: it cannot be read, has unknown characters, or is several texts.
+    """
+    sources, _ = find_sources([name], level=vocab.level, encoding=encoding)
+    if len(sources) > 1:
+        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit on")
+    text = encode_source(sources[0], vocab, encoding=encoding)
+    return np.asarray(text.ids, np.int64)
 
 
 def shares(models: Sequence[ModelFile]) -> list[float]:

@@ -1,6 +1,7 @@
 """What is written and what is scored. Knows neither torch nor numpy."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
@@ -9,6 +10,17 @@ from charrnn.models.settings import SamplingSettings
 
 MAX_STREAMS = 65_536
 _TEXT, _PROTOCOL, _APART, _OUTPUT, _MACHINE = "Text", "Protocol", "Scores that stand apart", "Output", "Machine"
+_COPYING = "Copying"
+
+
+def _training_text(options: str, *, panel: str) -> Any:  # noqa: ANN401 - a field
+    return setting(
+        (),
+        help=f"Where the text is that the model was trained on, for {options}, if it is no longer where it was; may be "
+        "repeated.",
+        metavar="TEXT",
+        panel=panel,
+    )
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class ScoringSettings(Settings):
         with_: models to mix with.
         fit: a text that the weights of the mixture are fitted on.
         fit_temperature: a text; also report the score at the softmax temperature that suits it best.
+        baselines: also report what simpler means make of the texts.
+        training_text: where the text is that the model has learned from; none: where it was.
         unknown: what becomes of characters that the vocabulary lacks.
         encoding: of the texts.
         json: print one JSON object.
@@ -111,7 +125,7 @@ class ScoringSettings(Settings):
     dynamic: bool = setting(
         False,
         help="Also report the score of a model that goes on learning from each text while it is scored (dynamic "
-        "evaluation); slow.",
+        "evaluation); takes two to three times as long as the score itself.",
         panel=_APART,
     )
     with_: tuple[str, ...] = setting(
@@ -136,6 +150,13 @@ class ScoringSettings(Settings):
         is_given_once=True,
         panel=_APART,
     )
+    baselines: bool = setting(
+        False,
+        help="Also report what simpler means, given the text that the model was trained on, make of these: a uniform "
+        "guess, character frequencies, n-grams, xz, bz2 and gzip, and the counts of charrnn count.",
+        panel=_APART,
+    )
+    training_text: tuple[str, ...] = _training_text("--baselines", panel=_APART)
     unknown: str = setting(
         "error",
         help="Characters that the model does not know: an error, or left out and counted; a line with more of them "
@@ -164,11 +185,14 @@ class ScoringSettings(Settings):
             raise SettingsError("`windowed`, `by_line` and `streams` are different ways to score; give one of them")
         if self.fit is not None and not self.with_:
             raise SettingsError("`fit` fits a mixture; name what to mix with by `with_`")
-        if (self.dynamic or self.with_ or self.fit_temperature is not None) and self.protocol != "exact":
+        stands_apart = self.dynamic or self.with_ or self.fit_temperature is not None or self.baselines
+        if stands_apart and self.protocol != "exact":
             raise SettingsError(
-                "`dynamic`, `with_` and `fit_temperature` stand beside the exact score; leave "
+                "`dynamic`, `with_`, `fit_temperature` and `baselines` stand beside the exact score; leave "
                 "`windowed`, `by_line` and `streams` out"
             )
+        if self.training_text and not self.baselines:
+            raise SettingsError("`training_text` has no effect without `baselines`; add that, or leave it out")
 
     @property
     def protocol(self) -> str:
@@ -178,3 +202,49 @@ class ScoringSettings(Settings):
         if self.windowed is not None:
             return f"windowed-{self.windowed}"
         return "exact" if self.streams is None else f"streams-{self.streams}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyingSettings(Settings):
+    """What may be copied from the text that a model has learned from, and what is told of it.
+
+    Attributes:
+        max_copy: symbols in a row that a sample may copy; None sets no limit.
+        copying: tell what the samples have in common with the training text.
+        training_text: where that text is; none: where it was.
+
+    Raises:
+        SettingsError: a value is out of range; the message names it and the range.
+    """
+
+    max_copy: int | None = setting(
+        None,
+        help="Never write more than N characters (of a model of bytes: bytes) in a row as they stand in the text that "
+        "the model was trained on; the prompt counts.",
+        low=1,
+        high=1_000_000,
+        panel=_COPYING,
+    )
+    copying: bool = setting(
+        False,
+        help="Tell how many words also stand in the text that the model was trained on, and the longest passage that "
+        "is copied from it.",
+        panel=_COPYING,
+    )
+    training_text: tuple[str, ...] = _training_text("--max-copy and --copying", panel=_COPYING)
+
+    def check_together(self) -> None:
+        """Makes sure that no setting is without effect.
+
+        Raises:
+            SettingsError: one is.
+        """
+        if self.training_text and not self.needs_text:
+            raise SettingsError(
+                "`training_text` has no effect without `max_copy` or `copying`; add one, or leave it out"
+            )
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether the training text is needed."""
+        return self.copying or self.max_copy is not None

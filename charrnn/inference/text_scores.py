@@ -1,5 +1,6 @@
 """Texts scored as the settings say: whole or by line, and, apart, by more than the model itself."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -9,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError, SettingsError
-from charrnn.inference.mixing import mixed
+from charrnn.inference.baselines import Baselines, Cost, compare
+from charrnn.inference.mixing import fitting_ids, mixed
 from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
+from charrnn.inference.training_text import TrainingText
 from charrnn.machine import num_cores
+from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.open import open_model, open_network
 from charrnn.models.predictor import Predictor
 from charrnn.storage.model_file import ModelFile, require_network
@@ -24,6 +28,7 @@ from charrnn.text.vocab import UnknownCharacterError, Vocab
 from charrnn.units import ZERO_SCORE, Score
 
 Ids = NDArray[Any]
+MIXTURES = ("mixture", "dynamic mixture")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class ScoredTexts:
         apart: scores that are not the model's alone, by name.
         notes: what the user should know of how the texts were found.
         level: what a symbol of the model is, "char" or "byte".
+        seconds: that scoring took.
+        baselines: what simpler means make of the texts, where they were asked for.
     """
 
     protocol: str
@@ -73,6 +80,8 @@ class ScoredTexts:
     apart: "dict[str, ScoredTexts]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     level: str = "char"
+    seconds: float = field(default=0.0, compare=False)
+    baselines: Baselines | None = None
 
     @property
     def total(self) -> Score:
@@ -87,6 +96,8 @@ def score_texts(
     *,
     typed: Sequence[str] = (),
     beside: Mapping[str, ModelFile] | None = None,
+    training: TrainingText | None = None,
+    seconds_beside: Mapping[str, float | None] | None = None,
 ) -> ScoredTexts:
     """The scores of the texts that ``names`` name, and of those that are given themselves.
 
@@ -96,6 +107,8 @@ def score_texts(
         settings: how.
         typed: texts; they come after those that are read.
         beside: models to mix it with, by name; scores of each and of the mixture stand apart.
+        training: what the model has learned from; given, baselines learn from it and are scored too.
+        seconds_beside: how long each of the models beside it took to learn, as far as that is known.
 
     Raises:
         InputError: a text cannot be read, has unknown characters, or nothing is left to score.
@@ -116,20 +129,27 @@ def score_texts(
         fitted, other_notes = _fit(model, other, settings)
         notes += other_notes
     predictor = open_model(model.settings, model.weights, num_threads=settings.threads)
+    started = time.perf_counter()
     if settings.by_line:
         texts = _score_by_line(predictor, model.vocab, sources, settings)
         encoded: list[Encoded] = []
     else:
         encoded = [_encode(source, model.vocab, settings) for source in sources]
+        started = time.perf_counter()
         texts = _score_whole(predictor, model.vocab, encoded, settings)
-    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), level=model.vocab.level)
+    seconds = time.perf_counter() - started
+    found = ScoredTexts(settings.protocol, tuple(texts), notes=tuple(notes), level=model.vocab.level, seconds=seconds)
     if not found.total.num_predictions:
         names_of_texts = ", ".join(repr(text.name) for text in texts)
         raise InputError(f"nothing to score in {names_of_texts}: {_what_is_needed(model.vocab, settings)}")
     apart = _score_apart(model, encoded, fitted, settings)
     if beside:
         apart |= _score_mixed(model, beside, encoded, settings)
-    return replace(found, apart=apart)
+    found = replace(found, apart=apart)
+    if training is None:
+        return found
+    costs = _costs(model, found, training, seconds_beside or {})
+    return replace(found, baselines=compare(encoded, training, model.vocab, beside=costs, learns=settings.dynamic))
 
 
 def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
@@ -202,12 +222,10 @@ def _score_apart(
         tempered = open_network(shape, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
-        found["temperature"] = ScoredTexts(
-            protocol, _exact(tempered, model.vocab, texts), temperature=value, level=model.vocab.level
-        )
+        found["temperature"] = replace(_exact(protocol, tempered, model.vocab, texts), temperature=value)
     if settings.dynamic:
         learning = open_model(model.settings, model.weights, num_threads=settings.threads, learns=True)
-        found["dynamic"] = ScoredTexts("dynamic", _exact(learning, model.vocab, texts), level=model.vocab.level)
+        found["dynamic"] = _exact("dynamic", learning, model.vocab, texts)
     return found
 
 
@@ -222,32 +240,49 @@ def _score_mixed(
 
     def score(name: str, protocol: str, scored: ModelFile, *, learns: bool = False) -> None:
         predictor = open_model(scored.settings, scored.weights, num_threads=settings.threads, learns=learns)
-        found[name] = ScoredTexts(protocol, _exact(predictor, model.vocab, texts), level=model.vocab.level)
+        found[name] = _exact(protocol, predictor, model.vocab, texts)
 
     for name, other in beside.items():
-        score(name, f"exact, {name} alone", other)
+        score(alone(name), f"exact, {name} alone", other)
     names = ", ".join(beside)
-    score("mixture", f"exact, mixed with {names}, {fitted}", made)
+    static, dynamic = MIXTURES
+    score(static, f"exact, mixed with {names}, {fitted}", made)
     if settings.dynamic:
-        score("dynamic mixture", f"dynamic, mixed with {names}, first with {fitted}", made, learns=True)
+        score(dynamic, f"dynamic, mixed with {names}, first with {fitted}", made, learns=True)
     return found
 
 
-def fitting_ids(name: str, vocab: Vocab, *, encoding: str = "utf-8") -> NDArray[np.int64]:
-    """The symbols of one text that something is fitted on.
-
-    Raises:
-        InputError: it cannot be read, has unknown characters, or is several texts.
-    """
-    sources, _ = find_sources([name], level=vocab.level, encoding=encoding)
-    if len(sources) > 1:
-        raise InputError(f"{name!r} names {len(sources)} texts; name one to fit on")
-    text = encode_source(sources[0], vocab, encoding=encoding)
-    return np.asarray(text.ids, np.int64)
+def alone(name: str) -> str:
+    """What the score of a model beside another one is called, so that it is no name of another score."""
+    return f"{name} alone"
 
 
-def _exact(predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> tuple[TextScore, ...]:
-    return tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
+def _costs(
+    model: ModelFile, scored: ScoredTexts, training: TrainingText, seconds_beside: Mapping[str, float | None]
+) -> dict[str, Cost]:
+    """The costs of the model, and of what is scored apart, by name."""
+    parts = [training.seconds, *seconds_beside.values()]
+    known = [seconds for seconds in parts if seconds is not None]
+    of_all = sum(known) if len(known) == len(parts) else None
+    learned = {alone(name): seconds for name, seconds in seconds_beside.items()} | dict.fromkeys(MIXTURES, of_all)
+    # "counts" are those of the baselines
+    title = "this model" if isinstance(model.settings, CountsSettings) else model.settings.short_title
+    return {
+        name: Cost(
+            each.total.nats,
+            each.total.num_chars,
+            each.total.num_bytes,
+            learned.get(name, training.seconds),
+            each.seconds,
+        )
+        for name, each in {title: scored, **scored.apart}.items()
+    }
+
+
+def _exact(protocol: str, predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> ScoredTexts:
+    started = time.perf_counter()
+    found = tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
+    return ScoredTexts(protocol, found, level=vocab.level, seconds=time.perf_counter() - started)
 
 
 def _of_text(text: Encoded, score: Score) -> TextScore:

@@ -25,31 +25,15 @@ from torch.nn import functional as F
 from charrnn.errors import NonFiniteError
 from charrnn.models.cells import State
 from charrnn.models.layer import Backend
-from charrnn.models.native.build import library
 from charrnn.models.network import CharRNN
-from charrnn.models.predictor import Predictor, nats_of
-from charrnn.models.settings import ModelSettings
+from charrnn.models.predictor import OneStreamState, Predictor, nats_of, require_one_stream
+from charrnn.models.settings import DynamicSettings, ModelSettings
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class DynamicSettings:
-    """How a network learns while it reads.
-
-    Attributes:
-        segment: symbols between two steps.
-        learning_rate: of a step down the clipped gradient.
-        decay: share of the way back to the trained weights after each step.
-    """
-
-    segment: int = 16
-    learning_rate: float = 0.3
-    decay: float = 0.002
-
-
-@dataclass(frozen=True)
-class DynamicState:
+class DynamicState(OneStreamState):
     """What a network under dynamic evaluation remembers of its one stream.
 
     Attributes:
@@ -61,16 +45,6 @@ class DynamicState:
     weights: tuple[Tensor, ...]
     network: State
     segment: NDArray[np.int64]
-
-    def of_streams(self, streams: Any) -> "DynamicState":  # noqa: ANN401 - whatever numpy takes as an index
-        """The state of the one stream.
-
-        Raises:
-            ValueError: another number of streams is asked for: each has weights of its own.
-        """
-        if np.zeros(1)[streams].shape != (1,):
-            raise ValueError("dynamic evaluation reads one stream at a time")
-        return self
 
 
 class DynamicNetwork(Predictor):
@@ -86,8 +60,7 @@ class DynamicNetwork(Predictor):
         self, settings: ModelSettings, weights: Mapping[str, Array], dynamic: DynamicSettings | None = None
     ) -> None:
         self._dynamic = dynamic or DynamicSettings()
-        # One stream gives a second thread nothing to do.
-        self._network = CharRNN(settings, Backend("native" if library() is not None else "fused")).eval()
+        self._network = CharRNN(settings, Backend("fused")).eval()
         self._network.set_weights({name: torch.tensor(weight) for name, weight in weights.items()})
         self._learned = list(self._network.weights().values())
         self._trained = tuple(weight.detach().clone() for weight in self._learned)
@@ -103,8 +76,7 @@ class DynamicNetwork(Predictor):
         Raises:
             ValueError: there is not just one stream.
         """
-        if num_streams != 1:
-            raise ValueError("dynamic evaluation reads one stream at a time")
+        require_one_stream((num_streams,))
         return DynamicState(self._trained, self._network.zero_state(1), np.zeros(0, np.int64))
 
     def step(self, ids: Array, state: DynamicState) -> tuple[Array, DynamicState]:

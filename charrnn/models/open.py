@@ -9,10 +9,11 @@ from charrnn.errors import SettingsError
 from charrnn.machine import MAX_THREADS, num_cores
 from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.native.build import library
+from charrnn.models.native.dynamic import NativeDynamicNetwork
 from charrnn.models.native.network import NativeNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.predictor import Predictor
-from charrnn.models.settings import ModelSettings
+from charrnn.models.settings import DynamicSettings, ModelSettings
 from charrnn.models.shape import Shape
 
 Weights = Mapping[str, NDArray[Any]]
@@ -34,9 +35,7 @@ def open_model(shape: Shape, weights: Weights, *, num_threads: int | None = None
     """
     if isinstance(shape, ModelSettings):
         if learns:
-            from charrnn.models.dynamic import DynamicNetwork
-
-            return DynamicNetwork(shape, weights)
+            return open_dynamic(shape, weights, num_threads=num_threads)
         return open_network(shape, weights, num_threads=num_threads)
     if isinstance(shape, CountsSettings):
         from charrnn.models.counts.predictor import Counts, GrowingCounts
@@ -66,9 +65,40 @@ def open_network(settings: ModelSettings, weights: Weights, *, num_threads: int 
     Raises:
         SettingsError: num_threads is out of range.
     """
-    num_threads = num_cores() if num_threads is None else num_threads
-    if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
-        raise SettingsError(f"threads is {num_threads!r}; it must be a whole number from 1 to {MAX_THREADS:,}")
+    num_threads = _checked(num_threads)
     if library() is None or not settings.recurrent_cell.kernel:
         return NumpyNetwork(settings, weights)
     return NativeNetwork(settings, weights, num_threads=num_threads)
+
+
+def open_dynamic(
+    settings: ModelSettings,
+    weights: Mapping[str, NDArray[Any]],
+    dynamic: DynamicSettings | None = None,
+    *,
+    num_threads: int | None = None,
+) -> Predictor:
+    """The network under dynamic evaluation: compiled kernels where there are some, else torch.
+
+    Args:
+        settings: shape of the model.
+        weights: float32, by the names of ``settings.parameter_shapes()``.
+        dynamic: how it learns; none: the defaults.
+        num_threads: CPU threads, 1 to 1024; none: as many as there are cores.
+
+    Raises:
+        SettingsError: num_threads is out of range.
+    """
+    num_threads = _checked(num_threads)
+    if library() is None or not settings.recurrent_cell.kernel:
+        from charrnn.models.dynamic import DynamicNetwork
+
+        return DynamicNetwork(settings, weights, dynamic)
+    return NativeDynamicNetwork(settings, weights, dynamic, num_threads=num_threads)
+
+
+def _checked(num_threads: int | None) -> int:
+    num_threads = num_cores() if num_threads is None else num_threads
+    if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+        raise SettingsError(f"threads is {num_threads!r}; it must be a whole number from 1 to {MAX_THREADS:,}")
+    return num_threads

@@ -27,6 +27,32 @@ class StreamState(Protocol):
         """The state of some streams, by index; an index may come twice."""
 
 
+class OneStreamState:
+    """A state that is of one stream alone, because it holds what the predictor has learned from it."""
+
+    def of_streams(self, streams: Any) -> Self:  # noqa: ANN401 - whatever numpy takes as an index
+        """The state of the one stream.
+
+        Raises:
+            ValueError: another number of streams is asked for.
+        """
+        require_one_stream(np.zeros(1)[streams].shape)
+        return self
+
+
+def require_one_stream(shape: tuple[int, ...]) -> None:
+    """Makes sure that there is one stream.
+
+    Args:
+        shape: (B,).
+
+    Raises:
+        ValueError: there is another number of them.
+    """
+    if shape != (1,):
+        raise ValueError("dynamic evaluation reads one stream at a time")
+
+
 class Generated(NamedTuple):
     """Symbols drawn, and what is needed to draw on.
 

@@ -146,6 +146,24 @@ class ModelSettings(Settings):
 
 
 @dataclass(frozen=True)
+class DynamicSettings(Settings):
+    """How a network learns while it reads.
+
+    Attributes:
+        segment: symbols between two steps.
+        learning_rate: of a step down the clipped gradient.
+        decay: share of the way back to the trained weights after each step.
+
+    Raises:
+        SettingsError: a value is out of range; the message names it and the range.
+    """
+
+    segment: int = setting(16, help="Symbols between two steps of learning.", low=1, high=1 << 20)
+    learning_rate: float = setting(0.3, help="Size of a step down the clipped gradient.", low=0, high=100)
+    decay: float = setting(0.002, help="Share of the way back to the trained weights after each step.", low=0, high=1)
+
+
+@dataclass(frozen=True)
 class SamplingSettings(Settings):
     """Which symbols may be drawn, and how often; each part narrows what the parts before it left.
 

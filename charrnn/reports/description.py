@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.errors import SettingsError
-from charrnn.models.shape import Shape
+from charrnn.models.shape import MixtureSettings, Shape
 from charrnn.reports.part import UNITS, held_out_part, num_scored
-from charrnn.storage.run_summary import stated_score
+from charrnn.storage.run_summary import stated_score, stated_seconds
 from charrnn.text.vocab import Vocab
 from charrnn.training.settings import LENGTHS, TrainingSettings
 from charrnn.units import bits, perplexity
@@ -36,7 +36,11 @@ def description_rows(
     if num_nonfinite:
         rows.append(("", f"{num_nonfinite:,} weights are not finite: it can neither write nor score; train again"))
     rows.append(("alphabet", _alphabet(vocab)))
-    told = [_text(claims, vocab.level), *_score(claims, vocab.level), _training(claims)]
+    told = _told(claims, vocab.level)
+    members = settings.members if isinstance(settings, MixtureSettings) else ()
+    for member, facts in zip(members, _list(claims.get("members")), strict=False):
+        own = _told(facts, vocab.level) if isinstance(facts, dict) else []
+        told += [f"{member.short_title}: {line}" for line in own if line]
     said = [line for line in told if line] or ["nothing of its text, its score or its training"]
     rows += [("claims" if number == 0 else "", line) for number, line in enumerate(said)]
     rows += [
@@ -46,6 +50,20 @@ def description_rows(
         ("more", f"charrnn inspect {use} --all"),
     ]
     return rows
+
+
+def _told(claims: dict[str, Any], level: str) -> list[str]:
+    return [_text(claims, level), *_score(claims, level), _training(claims), _counting(claims)]
+
+
+def _counting(claims: dict[str, Any]) -> str:
+    counting = claims.get("counting")
+    memory = _count(counting.get("memory")) if isinstance(counting, dict) else None
+    if memory is None:
+        return ""
+    seconds = stated_seconds(claims)
+    took = "" if seconds is None else f" in {seconds:.1f} s"
+    return f"counted{took} with at most {memory:,} MiB"
 
 
 def _alphabet(vocab: Vocab) -> str:
@@ -96,8 +114,10 @@ def _score(claims: dict[str, Any], level: str) -> list[str]:
     num_held_out = _count(corpus.get("num_held_out")) if isinstance(corpus, dict) else None
     part = held_out_part(num_scored(score), num_held_out or num_scored(score), level=level)
     per_symbol = f"perplexity {perplexity(nats):.3f}" + (" per byte" if level == "byte" else "")
-    loss = f"held-out loss {nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"
-    return [loss, f"of {part}"]
+    step = _count(claims.get("step"))
+    by = "" if step is None else f", by the model of step {step:,}"
+    loss = f"scored {nats:.4f} nats/{level} ± {error:.4f}, {bits(nats):.4f} bits/{level}, {per_symbol}"
+    return [loss, f"on {part}{by}"]
 
 
 def _training(claims: dict[str, Any]) -> str:
@@ -106,13 +126,8 @@ def _training(claims: dict[str, Any]) -> str:
     except SettingsError:
         return ""
     length = next((f"{getattr(recipe, name):g} {name}" for name in LENGTHS if getattr(recipe, name) is not None), "")
-    step = _count(claims.get("step"))
-    reached = "" if step is None else f"the model of step {step:,}; "
-    noise = f"dropout {recipe.dropout:.2g} (recurrent weights {recipe.weight_dropout:.2g}), seed {recipe.seed}"
-    return (
-        f"trained for {length}, {reached}batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate "
-        f"{recipe.learning_rate:.3g}, {noise}"
-    )
+    sizes = f"batch size {recipe.batch_size}, bptt {recipe.bptt}, learning rate {recipe.learning_rate:.3g}"
+    return f"in {length}, seed {recipe.seed}, {sizes}"
 
 
 def _list(value: object) -> list[Any]:

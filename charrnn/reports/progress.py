@@ -16,7 +16,7 @@ from charrnn.training import event
 from charrnn.units import bits
 
 SampleWriter = Callable[[event.Evaluated], str]
-_LEAST_BAR = len("100%|") + 10 + len("| ")  # characters of a bar that still shows something
+_LEAST_BAR = len("100%|") + 8 + len("| ")  # characters of a bar that still shows something
 _RIGHT_OF_BAR = len("^C")  # what a terminal adds to the line when a run is stopped
 
 

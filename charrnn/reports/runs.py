@@ -141,7 +141,9 @@ def _steps(run: RunSummary) -> str:
 
 
 def _trained(run: RunSummary) -> str:
-    steps = "-" if run.step is None else f"{_steps(run)} step{'' if run.step == 1 else 's'}"
+    if run.step is None:  # counted
+        return "-" if run.seconds is None else f"in {_time(run)}"
+    steps = f"{_steps(run)} step{'' if run.step == 1 else 's'}"
     return steps if run.seconds is None else f"{steps} in {_time(run)}"
 
 

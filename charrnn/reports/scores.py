@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from charrnn.inference.text_scores import ScoredTexts, TextScore
+from charrnn.reports.baselines import baselines_to_json, write_baselines
 from charrnn.reports.terminal import write_facts, write_result, write_table
 from charrnn.units import Score
 
@@ -27,7 +28,8 @@ _OF_A_LINE = {"char": ("num_chars", "nats", "nats_per_char"), "byte": ("num_byte
 def scores_to_json(scored: ScoredTexts) -> dict[str, Any]:
     """The scores as plain JSON values."""
     apart = {name: _plain(each) for name, each in scored.apart.items()}
-    return {**_plain(scored), **apart}
+    baselines = {} if scored.baselines is None else {"baselines": baselines_to_json(scored.baselines)}
+    return {**_plain(scored), **apart, **baselines}
 
 
 def write_scores(scored: ScoredTexts) -> None:
@@ -38,6 +40,9 @@ def write_scores(scored: ScoredTexts) -> None:
     for each in scored.apart.values():
         write_result("\n")
         _write_texts(each)
+    if scored.baselines is not None:
+        write_result("\n")
+        write_baselines(scored.baselines)
 
 
 def _plain(scored: ScoredTexts) -> dict[str, Any]:

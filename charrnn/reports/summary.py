@@ -1,18 +1,22 @@
 """The end of a run in a few lines: how good, where it is, what to type next."""
 
+import shlex
 from pathlib import Path
 
 from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.settings import ModelSettings
 from charrnn.reports.part import UNITS, held_out_part, num_scored
 from charrnn.reports.progress import clock
+from charrnn.storage.run_directory import COUNTS_SUFFIX, name_of_text
 from charrnn.storage.run_name import name_to_type
 from charrnn.training.counting import Counted
 from charrnn.training.event import Finished
 from charrnn.units import Score, bits, perplexity
 
 
-def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, level: str) -> list[tuple[str, str]]:
+def summary_rows(
+    finished: Finished, directory: Path, shape: ModelSettings, *, level: str, text: str = "text"
+) -> list[tuple[str, str]]:
     """The summary of a run, for ``write_facts``.
 
     Args:
@@ -20,6 +24,7 @@ def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, l
         directory: where the run is.
         shape: of its model.
         level: what a symbol is, "char" or "byte".
+        text: path of the first text learned, after which counts of it are named.
     """
     best = finished.best
     part = held_out_part(num_scored(best), finished.num_held_out, level=level)
@@ -30,6 +35,8 @@ def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, l
         "patience": "until the held-out loss no longer fell",
         "stopped": "until it was stopped",
     }
+    options = " --level byte" if level == "byte" else ""
+    counts = shlex.quote(name_of_text(text) + COUNTS_SUFFIX)
     return [
         ("model", f"{shape.title}, {shape.num_parameters:,} weights"),
         ("trained", f"{steps} in {clock(finished.seconds)}, {ends[finished.reason]}"),
@@ -38,6 +45,8 @@ def summary_rows(finished: Finished, directory: Path, shape: ModelSettings, *, l
         ("file", str(directory / "model.safetensors")),
         ("next", f"charrnn sample {run}"),
         ("", f"charrnn perplexity {run} TEXT"),
+        ("more", f"charrnn count TEXT{options}"),
+        ("", f"counts it in seconds; mixed with them (--with {counts}) a model mostly predicts better"),
     ]
 
 

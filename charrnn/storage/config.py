@@ -19,18 +19,21 @@ def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
         InputError: the file cannot be read, or is not TOML.
         SettingsError: a name is unknown, or a value is out of range.
     """
-    import tomllib
-
-    try:
-        values = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin files with a mark
-    except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not a TOML file of settings: {error}") from error
+    values = _values(path)
     try:
         return values_by_name(values, *groups)
     except SettingsError as error:
         raise SettingsError(f"{str(path)!r}: {error}") from error
+
+
+def read_part_of_config(path: Path, group: type[Settings]) -> dict[str, Any]:
+    """Settings of one group from a run's own file, each checked; others are passed over.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+        SettingsError: a value is out of range.
+    """
+    return values_by_name(group.part_of(_values(path)), group)
 
 
 def write_config(settings: Mapping[str, Any]) -> bytes:
@@ -41,3 +44,14 @@ def write_config(settings: Mapping[str, Any]) -> bytes:
 
     given = {name: value for name, value in settings.items() if value is not None}
     return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
+
+
+def _values(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin files with a mark
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{str(path)!r} is not a TOML file of settings: {error}") from error

@@ -75,6 +75,10 @@ def checked_name(name: str) -> str:
     return name
 
 
+COUNTS_SUFFIX = "-counts"
+"""What the name of a run that counts ends with, where none is chosen."""
+
+
 def name_of_text(text: str) -> str:
     """The name of a run that learns a text, made from the text's.
 

@@ -44,7 +44,7 @@ class RunSummary:
         step: updates made.
         num_steps: updates in the whole run; None also while a run given in minutes is not yet measured.
         best_step: the step of the best model.
-        seconds: time spent in training, over all parts of the run.
+        seconds: time spent in training, over all parts of the run, or in counting.
         changed: when its files last changed, in seconds since 1970.
         settings: of model, training and text, by name, as plain values; those that are not set are left out.
     """
@@ -117,7 +117,7 @@ def summarized(directory: Path) -> RunSummary:
     training = _facts(directory / TRAINING_NAME, "training", errors)
     stored = _facts(directory / MODEL_NAME, "model", errors)
     known = _mapping(stored, "facts")
-    text = _mapping(training, "text") or _mapping(known, "corpus")
+    text = _mapping(training, "text") or _corpus(known)
     shape = _shape(_mapping(training, "model") or _mapping(stored, "settings"))
     vocab = _mapping(training, "vocab") or _mapping(stored, "vocab")
     best = stated_score(known.get("held_out")) or stated_score(training.get("best"))
@@ -128,9 +128,9 @@ def summarized(directory: Path) -> RunSummary:
         errors.append(f"{MODEL_NAME} is missing; train --resume makes another")
     if training and stored and not is_of_run(stored, training):
         errors.append(f"{MODEL_NAME} belongs to another run than {TRAINING_NAME}; move it away and train --resume")
-    seconds = None
+    seconds = stated_seconds(known)
     with suppress(InputError):  # verify tells what is wrong with a history
-        seconds = last_seconds(directory / METRICS_NAME)
+        seconds = last_seconds(directory / METRICS_NAME) if seconds is None else seconds
     return RunSummary(
         name=directory.name,
         directory=directory,
@@ -198,11 +198,21 @@ def _state(directory: Path, training: Mapping[str, Any], shape: Shape | None, *,
 def _settings(training: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     groups = [_mapping(training, name) for name in ("source", "model", "training")]
     if not training:
-        groups = [_mapping(stored, "settings"), _mapping(_mapping(stored, "facts"), "training")]
+        groups = [
+            _mapping(stored, "settings"),
+            *(_mapping(_mapping(stored, "facts"), name) for name in ("training", "counting")),
+        ]
     found = {name: value for group in groups for name, value in group.items() if _is_setting(value)}
     if found.get("input") == "one-hot":
         found.pop("embedding_size", None)
     return found
+
+
+def _corpus(known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model says of its text; of a mixture, what its first member says."""
+    members = known.get("members")
+    first = members[0] if isinstance(members, list) and members else None
+    return _mapping(known, "corpus") or (_mapping(first, "corpus") if isinstance(first, dict) else {})
 
 
 def _is_setting(value: object) -> bool:
@@ -240,3 +250,9 @@ def stated_score(values: object) -> Score | None:
     except (TypeError, ValueError):
         return None
     return score if score.num_predictions else None
+
+
+def stated_seconds(facts: Mapping[str, Any]) -> float | None:
+    """How long a model took to learn, as far as its file states it."""
+    value = facts.get("seconds")
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1 << 62 else None

@@ -2,30 +2,30 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import InputError
+from charrnn.files import write_atomically
 from charrnn.inference.scoring import score_ids
-from charrnn.models.counts.learning import learn
+from charrnn.models.counts.learning import classes_of, learn
 from charrnn.models.counts.predictor import Counts
 from charrnn.models.counts.settings import MAX_SYMBOLS, CountsSettings, num_lines_for
 from charrnn.models.counts.stored import to_arrays
-from charrnn.models.counts.tables import LETTER, NEWLINE
-from charrnn.storage.model_file import ModelFile
+from charrnn.storage.config import write_config
+from charrnn.storage.model_file import ModelFile, write_model
+from charrnn.storage.run_directory import COUNTS_SUFFIX, name_of_text, new_run
+from charrnn.storage.run_files import CONFIG_NAME, MODEL_NAME
+from charrnn.storage.run_name import runs_directory
 from charrnn.text.settings import TextSettings
-from charrnn.text.vocab import Vocab
-from charrnn.training.counting_settings import CountingSettings
+from charrnn.training.settings import CountingSettings
 from charrnn.training.texts import Texts, open_texts
 from charrnn.units import Score
 
 MAX_SCORED = 524_288  # held-out symbols that are scored, as at the end of training
-_OTHER = 0
-_BLANK = 2
-_NOT_ASCII = 128
 
 
 @dataclass(frozen=True)
@@ -76,27 +76,37 @@ def count_texts(
     score = score_ids(predictor, texts.held_out_ids[:MAX_SCORED], vocab=texts.vocab)
     settings = CountsSettings(vocab_size=texts.vocab.size, num_lines=len(learned.tables.lines), num_text=len(ids))
     model = ModelFile(
-        settings, texts.vocab, to_arrays(learned.tables, learned.fixed_weights), _facts(texts, score, counting)
+        settings, texts.vocab, to_arrays(learned.tables, learned.fixed_weights), _facts(texts, score, counting, seconds)
     )
     return Counted(model, score, len(texts.held_out_ids), seconds, texts.notes)
 
 
-def _facts(texts: Texts, score: Score, counting: CountingSettings) -> dict[str, Any]:
-    return {"corpus": texts.facts.to_json(), "held_out": score.to_json(), "counting": {"memory": counting.memory}}
+def counted_run(
+    text: TextSettings, counting: CountingSettings, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Counted, Path]:
+    """Counts texts and keeps the model as a run; arguments as of ``count_texts``.
+
+    Returns:
+        what was counted, and the run's directory.
+
+    Raises:
+        InputError: as ``count_texts`` does.
+        SettingsError: the run cannot have that name.
+        OutputError: the name is taken, or nothing can be written there.
+    """
+    name = name_of_text(text.texts[0]) + COUNTS_SUFFIX if counting.name is None else counting.name
+    with new_run(counting.out or runs_directory(), name, is_chosen=counting.name is not None) as directory:
+        counted = count_texts(text, counting, progress=progress)
+        source = {name: value for name, value in text.resolved().to_json().items() if value != []}
+        write_atomically(directory / CONFIG_NAME, write_config({**source, "memory": counting.memory}))
+        write_model(directory / MODEL_NAME, counted.model)
+    return counted, directory
 
 
-def classes_of(vocab: Vocab) -> NDArray[np.uint8]:
-    """What each symbol is to the contexts: of a word, the end of a line, or neither; (V,)."""
-    if vocab.level == "byte":
-        chars = [chr(byte) if byte < _NOT_ASCII else "a" for byte in range(256)]  # part of a longer character: a letter
-    else:
-        chars = list(vocab.symbols)
-    return np.array(list(map(_class_of, chars)), np.uint8)
-
-
-def _class_of(char: str) -> int:
-    if char == "\n":
-        return NEWLINE
-    if char.isspace():
-        return _BLANK
-    return LETTER if char.isalnum() or char == "_" else _OTHER
+def _facts(texts: Texts, score: Score, counting: CountingSettings, seconds: float) -> dict[str, Any]:
+    return {
+        "corpus": texts.facts.to_json(),
+        "held_out": {**asdict(score), "nats_per_char": score.nats_per_char},
+        "counting": {"memory": counting.memory},
+        "seconds": round(seconds, 3),
+    }

@@ -1,11 +1,14 @@
-"""How a model is trained: every choice that shapes the weights, and the schedule of the rate."""
+"""How a model is made: every choice that shapes the weights of a network, the schedule of the rate, and counting."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
+from charrnn.models.counts.settings import DEFAULT_MEMORY
 from charrnn.models.settings import CHOSEN
+from charrnn.storage.run_files import DEFAULT_RUNS
 
 _PANEL = "Recipe"
 _LENGTH = "Length of the run"
@@ -136,3 +139,33 @@ def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | 
     done = min((step - warmup) / (num_steps - warmup), 1.0)
     share = settings.final_learning_rate
     return settings.learning_rate * (share + (1 - share) * (1 + math.cos(math.pi * done)) / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingSettings(Settings):
+    """How a text is counted, and where the run goes.
+
+    Attributes:
+        memory: most MiB that the table of counts may take.
+        name: of the run; None for that of the first text with "-counts" after it.
+        out: directory that holds runs; None for that of ``charrnn.storage.run_name.runs_directory``.
+    """
+
+    memory: int = setting(
+        DEFAULT_MEMORY,
+        help="Most MiB that the table of counts may take; a text of a million characters needs 256 to lose none.",
+        low=1,
+        high=1 << 16,
+        panel="Counts",
+    )
+    name: str | None = setting(
+        None, help="Name of the run.", metavar="NAME", panel="Output", shown_default="the first text's name, -counts"
+    )
+    out: Path | None = setting(
+        None,
+        help="Directory that holds runs.",
+        metavar="DIRECTORY",
+        panel="Output",
+        short="-o",
+        shown_default=DEFAULT_RUNS,
+    )

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,11 @@ SAMPLE = {
     "--num-samples": "2",
     "--stop": "o",
     "--prompt": "the",
+    "--max-copy": "4",
+    "--copying": None,
+    "--training-text": "{text}",
+    "--with": "{run}",
+    "--dynamic": None,
     "--raw": None,
     "--json": None,
     "--quiet": None,
@@ -83,7 +88,11 @@ PERPLEXITY = {
     "--by-line": None,
     "--streams": "2",
     "--dynamic": None,
+    "--with": "{run}",
+    "--fit": "{text}",
     "--fit-temperature": "{text}",
+    "--baselines": None,
+    "--training-text": "{text}",
     "--unknown": "skip",
     "--encoding": "latin-1",
     "--text": "the dog",
@@ -92,6 +101,18 @@ PERPLEXITY = {
     "--verbose": None,
     "--threads": "1",
 }
+COUNT = {
+    "--val": "{val}",
+    "--level": "byte",
+    "--encoding": "latin-1",
+    "--val-fraction": "0.2",
+    "--memory": "1",
+    "--name": "named",
+    "--out": "{out}",
+    "--json": None,
+    "--quiet": None,
+}
+MIX = {"--fit": "{text}", "--name": "named", "--out": "{out}", "--quiet": None}
 CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
 RUNS = {"--out": "{out}", "--json": None}
 INSPECT = {"--json": None, "--all": None}
@@ -100,6 +121,8 @@ COMMANDS = {
     "train": TRAIN,
     "sample": SAMPLE,
     "perplexity": PERPLEXITY,
+    "count": COUNT,
+    "mix": MIX,
     "corpus": CORPUS,
     "runs": RUNS,
     "inspect": INSPECT,
@@ -202,13 +225,23 @@ def check_train_pair(pair, places, directory):
             assert str(found[name]) == str(type(found[name])(values[option])), pair
 
 
-@pytest.mark.parametrize("command", ["sample", "perplexity", "corpus", "runs", "inspect", "verify"])
+@pytest.mark.parametrize("command", ["sample", "perplexity", "count", "mix", "corpus", "runs", "inspect", "verify"])
 def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    arguments = {"perplexity": [places.run, places.text], "corpus": [], "runs": []}.get(command, [places.run])
+    arguments = {
+        "perplexity": [places.run, places.text],
+        "count": [places.text],
+        "mix": [places.run, places.run],
+        "corpus": [],
+        "runs": [],
+    }.get(command, [places.run])
     for pair in itertools.combinations(COMMANDS[command], 2):
-        code, out, err = invoke(command, *arguments, *words(((o, COMMANDS[command][o]) for o in pair), places))
+        chosen = places
+        if command in ("count", "mix"):  # a chosen name is taken once
+            chosen = replace(places, out=tmp_path / "".join(pair))
+            monkeypatch.setenv("CHARRNN_RUNS", str(chosen.out))
+        code, out, err = invoke(command, *arguments, *words(((o, COMMANDS[command][o]) for o in pair), chosen))
         if code == 2:
             assert any(is_named(option, err) for option in pair), (pair, err)
             continue

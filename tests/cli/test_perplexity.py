@@ -273,13 +273,91 @@ def test_scores_by_more_than_the_model_are_reported_apart(model, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("option", ["--dynamic", "--baselines"])
 @pytest.mark.parametrize("other", ["--by-line", "--windowed=9", "--streams=2"])
-def test_scores_apart_stand_beside_the_exact_one_alone(model, tmp_path, other):
+def test_scores_apart_stand_beside_the_exact_one_alone(model, tmp_path, option, other):
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
-    code, _, err = invoke("perplexity", model, text, "--dynamic", other)
+    code, _, err = invoke("perplexity", model, text, option, other)
     assert code == 2
     assert "beside the exact score" in err
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A run with its text."""
+    here = tmp_path_factory.mktemp("learned")
+    (here / "text.txt").write_text(TEXT * 3)
+    short = ("--steps", 2, "--hidden-size", 4, "--batch-size", 2, "--bptt", 5, "--threads", 1, "--quiet")
+    assert invoke("train", "text.txt", *short, cwd=here).code == 0
+    return here
+
+
+def test_baselines_stand_beside_the_score_on_request(learned, text):
+    run = learned / "checkpoints" / "text"
+    code, out, err = invoke("perplexity", run, text, "--baselines", "--dynamic", "--json")
+    found = json.loads(out)
+    assert (code, found["total"]) == (0, told(run, text)["total"])
+    scores = {score["name"]: score for score in found["baselines"]["scores"]}
+    assert list(scores) == [
+        "uniform",
+        "order 0",
+        "3-gram",
+        "5-gram",
+        "xz",
+        "bz2",
+        "gzip",
+        "counts",
+        "dynamic counts",
+        "LSTM 1x4",
+        "dynamic",
+    ]
+    num_symbols = len(set(TEXT))
+    assert scores["uniform"]["bits_per_char"] == pytest.approx(math.log2(num_symbols), rel=1e-9)
+    assert scores["LSTM 1x4"]["nats"] == found["total"]["nats"]
+    assert scores["LSTM 1x4"]["learning_seconds"] > 0
+    assert scores["dynamic"]["nats"] == found["dynamic"]["total"]["nats"]
+    assert found["baselines"]["training_text"]["num_symbols"] == len(TEXT * 3) * 9 // 10
+    # The scored text is learned three times over: that is said, and n-grams show it.
+    assert f"100 % of {str(text)!r} is in the training text" in err
+    assert scores["5-gram"]["bits_per_char"] < 0.5
+
+
+def test_the_table_of_baselines_holds_the_numbers_of_json(learned, text):
+    run = learned / "checkpoints" / "text"
+    scores = json.loads(invoke("perplexity", run, text, "--baselines", "--json").out)["baselines"]["scores"]
+    plain = invoke("perplexity", run, text, "--baselines").out.splitlines()
+    table = plain[-len(scores) :]
+    assert [line.split("  ")[0] for line in table] == [score["name"] for score in scores]
+    assert all(f"{score['bits_per_char']:.4f}" in line for score, line in zip(scores, table, strict=True))
+    shown = shown_on_a_terminal("perplexity", run, text, "--baselines")
+    assert all(f"{score['bits_per_char']:.4f}" in shown for score in scores)
+    assert "█" in shown
+
+
+def test_baselines_need_the_training_text_where_it_was_or_named(learned, text, tmp_path):
+    run = learned / "checkpoints" / "text"
+    moved = (learned / "text.txt").rename(tmp_path / "moved.txt")
+    try:
+        code, out, err = invoke("perplexity", run, text, "--baselines")
+        assert (code, out) == (3, "")
+        assert str(learned / "text.txt") in err
+        assert "--training-text" in err
+        ended = invoke("perplexity", run, text, "--baselines", "--training-text", moved, "--json")
+        assert json.loads(ended.out)["baselines"]["training_text"]["names"] == ["moved.txt"]
+    finally:
+        moved.rename(learned / "text.txt")
+
+
+def test_a_training_text_without_baselines_is_refused(model, text):
+    code, _, err = invoke("perplexity", model, text, "--training-text", text)
+    assert code == 2
+    assert "--baselines" in err
+
+
+def test_baselines_load_no_torch(learned, text):
+    text.write_text(TEXT[::-1])  # no note says that it is in the training text
+    assert libraries_of("perplexity", learned / "checkpoints" / "text", text, "--baselines") == {"numpy"}
 
 
 def test_a_text_can_be_typed(model, text):

@@ -162,6 +162,7 @@ def test_a_prompt_of_bytes_that_are_no_text_is_refused(model):
         ("--num-samples", "0", "from 1 to"),
         ("--threads", "0", "from 1 to 1,024"),
         ("--stop", "", "the --stop text is empty"),
+        ("--max-copy", "0", "from 1 to"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_range(model, option, value, told):
@@ -213,3 +214,79 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, charrnn; print({'torch', 'numpy', 'typer', 'rich'} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False)
     assert (ended.stdout, ended.stderr) == (b"set()\n", b"")
+
+
+LEARNED = "pack my box with five dozen liquor jugs;\n" * 20
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A run that knows its text by heart."""
+    here = tmp_path_factory.mktemp("learned")
+    (here / "text.txt").write_text(LEARNED)
+    shape = ("--hidden-size", 24, "--batch-size", 8, "--bptt", 16, "--dropout", 0, "--weight-dropout", 0)
+    recipe = ("--steps", 150, "--learning-rate", 0.02, "--eval-every", 150, "--threads", 1, "--quiet")
+    ended = invoke("train", "text.txt", *shape, *recipe, cwd=here)
+    assert ended.code == 0, ended.err
+    return here / "checkpoints" / "text"
+
+
+def longest_copy(text):
+    return max(
+        end - begin for begin in range(len(text)) for end in range(begin, len(text) + 1) if text[begin:end] in LEARNED
+    )
+
+
+def test_no_more_is_copied_than_allowed(learned):
+    options = ("--length", 120, "--seed", 2, "--temperature", 0.5)
+    assert longest_copy(written(learned, *options)) > 60
+    for most in (5, 12):
+        text = written(learned, *options, "--max-copy", most)
+        assert longest_copy(text) == most
+        assert written(learned, *options, "--max-copy", most) == text
+        told = json.loads(written(learned, *options, "--max-copy", most, "--json"))
+        assert (told["max_copy"], told["samples"][0]["text"]) == (most, text)
+
+
+def test_what_was_copied_is_told_after_the_text_and_in_json(learned):
+    options = ("--length", 100, "--seed", 2, "--temperature", 0.5, "--num-samples", 2, "--copying")
+    code, out, err = invoke("sample", learned, *options)
+    assert code == 0
+    told = json.loads(written(learned, *options, "--json"))
+    texts = [sample["text"] for sample in told["samples"]]
+    assert out == written(learned, *options[:-1])
+    assert err.startswith("copying: ")
+    assert f" of {told['copying']['num_words']} words" in err
+    longest = told["copying"]["longest"]
+    assert longest["num_chars"] == max(map(longest_copy, texts))
+    assert longest["begins"] in texts[longest["sample"]]
+    assert f"{longest['num_chars']} characters in sample {longest['sample'] + 1}, {longest['begins']!r}" in err
+
+
+def test_where_every_symbol_is_a_copy_it_is_said_once(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("aababbbaa" * 9)
+    model = model_file(tmp_path / "model.safetensors", Vocab.of_text("ab"))
+    options = ("--max-copy", 1, "--training-text", text, "--length", 50)
+    code, out, err = invoke("sample", model, *options)
+    assert (code, len(out)) == (0, 50)
+    assert err.count("as without it") == 1
+    assert "not known to be the text" in err
+    assert invoke("sample", model, *options).err == err
+
+
+def test_a_training_text_that_is_gone_is_asked_for(model):
+    for option in (("--max-copy", 5), ("--copying",)):
+        code, out, err = invoke("sample", model, *option)
+        assert (code, out) == (3, "")
+        assert "--training-text" in err
+
+
+def test_a_training_text_without_use_is_refused(model):
+    code, _, err = invoke("sample", model, "--training-text", model)
+    assert code == 2
+    assert "--max-copy" in err
+
+
+def test_limits_load_neither_torch_nor_rich(learned):
+    assert libraries_of("sample", learned, "--length", 5, "--max-copy", 3, "--copying", "--json") == {"numpy"}

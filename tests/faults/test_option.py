@@ -33,8 +33,11 @@ TRAIN = {
     "--warmup-steps", "--weight-decay", "--grad-clip", "--averaging", "--restart", "--patience", "--eval-every",
     "--seed", "--level", "--encoding", "--device", "--precision", "--threads", "--hidden-size", "--name",
 }  # fmt: skip
-SAMPLE = {"--length", "--temperature", "--top-k", "--top-p", "--min-p", "--num-samples", "--seed", "--prompt", "--stop"}
-PERPLEXITY = {"--windowed", "--streams", "--threads", "--encoding", "--unknown", "--fit-temperature"}
+SAMPLE = {
+    "--length", "--temperature", "--top-k", "--top-p", "--min-p", "--num-samples", "--seed", "--prompt", "--stop",
+    "--max-copy", "--training-text",
+}  # fmt: skip
+PERPLEXITY = {"--windowed", "--streams", "--threads", "--encoding", "--unknown", "--fit-temperature", "--training-text"}
 PLENTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

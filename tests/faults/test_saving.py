@@ -118,8 +118,8 @@ def test_a_directory_deleted_on_the_way_is_told_and_ends_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (torch.OutOfMemoryError("out of memory"), r"out of memory at step 3; use a smaller --batch-size.*--resume"),
-        (torch.AcceleratorError("CUDA error: unspecified launch failure"), r"device was lost at step 3 .*--resume"),
+        (torch.OutOfMemoryError("out of memory"), r"out of memory at step 3; use a smaller `batch_size`.*`resume`"),
+        (torch.AcceleratorError("CUDA error: unspecified launch failure"), r"device was lost at step 3 .*`resume`"),
     ],
 )
 def test_a_device_that_fails_on_the_way_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, error, says):

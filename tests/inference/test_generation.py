@@ -10,10 +10,10 @@ from small_network import numpy_network, random_weights
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.inference.generation import generate, start_text
 from charrnn.inference.settings import GenerationSettings
-from charrnn.models.dynamic import DynamicNetwork, DynamicSettings
+from charrnn.models.dynamic import DynamicNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.open import open_network
-from charrnn.models.settings import ModelSettings
+from charrnn.models.settings import DynamicSettings, ModelSettings
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.of_text("\nabcdefgh é€😀")

@@ -1,5 +1,7 @@
 """Stored models mixed into one, fitted, stored and read back."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from small_counts import ids_for, learned
@@ -22,7 +24,7 @@ IDS = ids_for(V, 500)
 
 
 def facts_of(nats):
-    return {} if nats is None else {"held_out": Score(10 * nats, 20 * nats**2, 10, 10, 10).to_json()}
+    return {} if nats is None else {"held_out": asdict(Score(10 * nats, 20 * nats**2, 10, 10, 10))}
 
 
 def network(*, seed=0, vocab=VOCAB, **facts):

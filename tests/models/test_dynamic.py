@@ -1,4 +1,4 @@
-"""Dynamic evaluation: the equations worked by finite differences, and what it never does: look ahead."""
+"""Dynamic evaluation, in torch and in C: the equations worked by finite differences, and that it never looks ahead."""
 
 import numpy as np
 import pytest
@@ -8,40 +8,55 @@ from small_network import SHAPES, V, name_of, random_weights, shape_of
 
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.inference.scoring import score_ids, score_streams
-from charrnn.models.dynamic import DynamicNetwork, DynamicSettings
+from charrnn.models.dynamic import DynamicNetwork
+from charrnn.models.native.build import library, unavailable_reason
+from charrnn.models.native.dynamic import NativeDynamicNetwork
 from charrnn.models.numpy_network import NumpyNetwork
+from charrnn.models.settings import DynamicSettings
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.of_text("abcdefg")
 
 
-def scored(settings, weights, ids, *, dynamic=None):
-    return score_ids(DynamicNetwork(settings, weights, dynamic), ids, vocab=VOCAB)
+@pytest.fixture(params=["torch", "native"])
+def learning(request):
+    """Makes a network that learns, by either path, of settings, weights and how it learns."""
+
+    def make(settings, weights, dynamic=None):
+        if request.param == "torch":
+            return DynamicNetwork(settings, weights, dynamic)
+        if library() is None:
+            pytest.skip(f"no native kernels here: {unavailable_reason()}")
+        if not settings.recurrent_cell.kernel:
+            pytest.skip("no kernel is written for this cell")
+        return NativeDynamicNetwork(settings, weights, dynamic)
+
+    return make
 
 
 @pytest.mark.parametrize("settings", SHAPES, ids=name_of)
-def test_without_a_rate_it_is_the_exact_score(settings):
+def test_without_a_rate_it_is_the_exact_score(learning, settings):
     weights = random_weights(settings)
     ids = np.random.default_rng(0).integers(0, 7, 75)
     plain = score_ids(NumpyNetwork(settings, weights, dtype=np.float64), ids, vocab=VOCAB)
-    still = scored(settings, weights, ids, dynamic=DynamicSettings(segment=8, learning_rate=0.0))
+    still = score_ids(learning(settings, weights, DynamicSettings(segment=8, learning_rate=0.0)), ids, vocab=VOCAB)
     assert still.num_predictions == plain.num_predictions == 74
     assert still.num_chars == 74
     assert still.nats == pytest.approx(plain.nats, rel=1e-5)  # float32 against float64
     assert still.standard_error == pytest.approx(plain.standard_error, rel=1e-4)
 
 
-def test_a_segment_is_predicted_before_it_is_learned_from():
+def test_a_segment_is_predicted_before_it_is_learned_from(learning):
     settings = shape_of(cell="gru")
     weights = random_weights(settings)
     ids = np.random.default_rng(0).integers(0, 7, 12)
     plain = score_ids(NumpyNetwork(settings, weights), ids, vocab=VOCAB)
-    one_segment = scored(settings, weights, ids, dynamic=DynamicSettings(16, learning_rate=9.0))
+    one_segment = score_ids(learning(settings, weights, DynamicSettings(16, learning_rate=9.0)), ids, vocab=VOCAB)
     assert one_segment.nats == pytest.approx(plain.nats, rel=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_one_step_is_the_equation_worked_by_finite_differences(cell):
+def test_one_step_is_the_equation_worked_by_finite_differences(learning, cell):
     settings = shape_of(cell=cell)
     weights = random_weights(settings)
     ids = np.array([1, 3, 2, 6, 0, 4, 5])
@@ -68,24 +83,24 @@ def test_one_step_is_the_equation_worked_by_finite_differences(cell):
     network = NumpyNetwork(settings, learned, dtype=np.float64)
     second, _ = network.score(ids[3:-1, None], ids[4:, None], state)
 
-    found = scored(settings, weights, ids, dynamic=dynamic)
+    found = score_ids(learning(settings, weights, dynamic), ids, vocab=VOCAB)
     assert found.nats == pytest.approx(3 * first + second.sum(), rel=1e-5)  # float32 and the differences' own error
 
 
-def test_a_text_that_repeats_itself_is_learned_on_the_way():
+def test_a_text_that_repeats_itself_is_learned_on_the_way(learning):
     settings = shape_of(cell="lstm", hidden_size=16)
     weights = random_weights(settings, scale=0.3)
     before = {name: w.copy() for name, w in weights.items()}
     ids = np.tile([0, 1, 2, 3, 4, 5, 6, 6], 200)
     plain = score_ids(NumpyNetwork(settings, weights), ids, vocab=VOCAB)
-    found = scored(settings, weights, ids, dynamic=DynamicSettings(learning_rate=0.5))
+    found = score_ids(learning(settings, weights, DynamicSettings(learning_rate=0.5)), ids, vocab=VOCAB)
     assert found.nats_per_char < 0.8 * plain.nats_per_char
     assert all(np.array_equal(weights[name], before[name]) for name in weights)
 
 
-def test_a_second_text_is_scored_by_the_trained_weights_again():
+def test_a_second_text_is_scored_by_the_trained_weights_again(learning):
     settings = shape_of(cell="gru")
-    network = DynamicNetwork(settings, random_weights(settings), DynamicSettings(segment=5, learning_rate=1.0))
+    network = learning(settings, random_weights(settings), DynamicSettings(segment=5, learning_rate=1.0))
     ids = np.random.default_rng(3).integers(0, V, 90)
     first = score_ids(network, ids, vocab=VOCAB)
     score_ids(network, ids[::-1].copy(), vocab=VOCAB)
@@ -93,19 +108,19 @@ def test_a_second_text_is_scored_by_the_trained_weights_again():
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 7, 16, 1000])
-def test_however_calls_are_grouped_the_score_is_the_same(window):
+def test_however_calls_are_grouped_the_score_is_the_same(learning, window):
     settings = shape_of(cell="lstm", num_layers=2)
     dynamic = DynamicSettings(segment=4, learning_rate=0.3, decay=0.01)
-    network = DynamicNetwork(settings, random_weights(settings), dynamic)
+    network = learning(settings, random_weights(settings), dynamic)
     ids = np.random.default_rng(4).integers(0, V, 122)
     whole = score_ids(network, ids, vocab=VOCAB)
     # Some thirty steps of float32: what they round differently stays below a hundred-thousandth.
     assert score_ids(network, ids, vocab=VOCAB, window=window).nats == pytest.approx(whole.nats, rel=1e-5)
 
 
-def test_the_future_shuffled_leaves_every_earlier_prediction_as_it_was():
+def test_the_future_shuffled_leaves_every_earlier_prediction_as_it_was(learning):
     settings = shape_of(cell="lstm")
-    network = DynamicNetwork(settings, random_weights(settings), DynamicSettings(segment=4, learning_rate=1.0))
+    network = learning(settings, random_weights(settings), DynamicSettings(segment=4, learning_rate=1.0))
     random = np.random.default_rng(5)
     ids = random.integers(0, V, 61)
 
@@ -135,9 +150,9 @@ def test_the_state_keeps_what_was_learned_and_the_network_forgets_it():
     assert state.segment.tolist() == ids[8:9].tolist()  # two segments are learned; the third has begun
 
 
-def test_it_reads_one_stream_and_says_so():
+def test_it_reads_one_stream_and_says_so(learning):
     settings = shape_of(cell="rnn")
-    network = DynamicNetwork(settings, random_weights(settings))
+    network = learning(settings, random_weights(settings))
     with pytest.raises(ValueError, match="one stream"):
         network.zero_state(2)
     state = network.zero_state(1)
@@ -150,17 +165,17 @@ def test_it_reads_one_stream_and_says_so():
         score_streams(network, np.arange(7), vocab=VOCAB, num_streams=2)
 
 
-def test_a_model_that_gives_no_numbers_is_refused():
+def test_a_model_that_gives_no_numbers_is_refused(learning):
     settings = shape_of(cell="gru")
     weights = random_weights(settings)
     weights["output.bias"] = np.full(7, np.nan, np.float32)
     with pytest.raises(InputError, match="not finite"):
-        scored(settings, weights, np.arange(7))
+        score_ids(learning(settings, weights), np.arange(7), vocab=VOCAB)
 
 
-def test_a_step_that_would_not_be_finite_is_refused():
+def test_a_step_that_would_not_be_finite_is_refused(learning):
     settings = shape_of(cell="gru")
     weights = random_weights(settings)
     weights["output.bias"][3] = np.inf
     with pytest.raises(NonFiniteError):
-        scored(settings, weights, np.arange(7), dynamic=DynamicSettings(segment=2))
+        score_ids(learning(settings, weights, DynamicSettings(segment=2)), np.arange(7), vocab=VOCAB)

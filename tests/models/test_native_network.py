@@ -10,7 +10,7 @@ from cells import WITH_KERNEL
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.models import cells
 from charrnn.models.cells import State
-from charrnn.models.native import build
+from charrnn.models.native import build, call
 from charrnn.models.settings import ModelSettings, SamplingSettings
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
@@ -209,9 +209,9 @@ def test_a_uniform_just_below_1_draws_the_last_symbol_possible() -> None:
 
 def test_only_symbols_that_the_automaton_allows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     # Symbols 0 and 1 take turns; 2 may follow nothing.
-    monkeypatch.setattr(network, "TRANSITIONS", np.array([[1, 2, 2], [2, 0, 2], [2, 2, 2]], np.uint8))
-    monkeypatch.setattr(network, "ALLOWED", np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], bool))
-    monkeypatch.setattr(network, "NUM_STATES", 3)
+    monkeypatch.setattr(call, "TRANSITIONS", np.array([[1, 2, 2], [2, 0, 2], [2, 2, 2]], np.uint8))
+    monkeypatch.setattr(call, "ALLOWED", np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], bool))
+    monkeypatch.setattr(call, "NUM_STATES", 3)
     engine = tied_network([0.0, 0.0, 9.0])
     drawn, _, marks = engine.generate(
         np.zeros(2, np.int64),

@@ -332,6 +332,62 @@ static int network(int cell, long T, long B, long H, long V, int num_threads, in
   return bad;
 }
 
+/* Reads `length` symbols in calls of several lengths, so that segments end inside them and between them; then draws. */
+static int dynamic(int cell, long segment, long H, long V, int num_threads, int embeds) {
+  CellFacts facts;
+  charrnn_cell_facts(cell, &facts);
+  long rows = facts.num_gates * H, L = 2, E = embeds ? 3 : 0, length = 4 * segment + 3, room = segment;
+  float *symbols = filled(V * (embeds ? E : rows), 1), *square = filled(rows * H, 0.3f), *bias = filled(rows, 1);
+  float *input = filled(rows * (E + 1), 0.3f), *out = filled(V * H, 1), *bias_out = filled(V, 1);
+  const float *squares[] = {square, square}, *biases[] = {bias, bias}, *inputs[] = {input, square};
+  Weights w = {cell, L, H, V, E, symbols, inputs, squares, biases, biases, out, bias_out};
+  long num_floats = charrnn_dynamic_floats(&w);
+  float *trained = filled(num_floats, 0), *after = filled(num_floats, 0);
+  int bad = charrnn_dynamic_pack(&w, trained);
+  int64_t *ids = numbered(length, V), *drawn = malloc((size_t)length * sizeof(int64_t));
+  double *nats = malloc((size_t)length * sizeof(double)), *uniforms = malloc((size_t)length * sizeof(double));
+  uint8_t *follows = calloc((size_t)V, 1), *allowed = malloc((size_t)V), mark = 0;
+  memset(allowed, 1, (size_t)V);
+  for (long i = 0; i < length; i++) uniforms[i] = (double)(i % 7) / 7;
+  DynamicRun run = {.cell = cell, .L = L, .H = H, .V = V, .E = E, .has_bias = 1, .segment = segment, .room = room};
+  run.learning_rate = 0.3;
+  run.decay = 0.1;
+  run.num_threads = num_threads;
+  run.trained = run.before = trained;
+  run.segment_ids = malloc((size_t)room * sizeof(int64_t));
+  run.hidden = filled(L * (room + 1) * H, 0);
+  run.cells = facts.has_cell ? filled(L * (room + 1) * H, 0) : NULL;
+  run.saved = filled(L * room * facts.num_saved * H + 1, 0);
+  float *logits = run.logits = filled(length * V, 0);
+  for (long at = 0, n = 1; at < length; at += n, n = n % 5 + 1) {
+    n = n < length - at ? n : length - at;
+    run.T = n;
+    run.ids = ids + at;
+    run.targets = ids + at;
+    run.nats = nats + at;
+    int learns = run.num_read + n > segment;
+    if (learns) run.after = after;
+    bad = bad || charrnn_dynamic_run(&run);
+    if (learns) run.before = after;
+  }
+  run.nats = NULL;
+  run.logits = NULL;
+  run.T = length;
+  run.ids = ids;
+  run.drawn = drawn;
+  run.uniforms = uniforms;
+  run.sampling = (Sampling){.temperature = 0.9, .top_k = 3, .top_p = 0.8, .min_p = 0.01};
+  run.transitions = follows;
+  run.allowed = allowed;
+  run.marks = &mark;
+  bad = bad || charrnn_dynamic_run(&run);
+  for (long i = 0; i < length; i++) bad = bad || drawn[i] < 0 || drawn[i] >= V || !(nats[i] >= -1e-6);
+  const void *all[] = {symbols, square, bias, input, out, bias_out, trained, after, ids, drawn, nats, uniforms, follows,
+                       allowed, run.segment_ids, run.hidden, run.cells, run.saved, logits};
+  for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
+  return bad;
+}
+
 int main(void) {
   long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {3, 18, 33, 4}, {2, 5, 131, 3}};
   for (int cell = 0; cell < NUM_CELLS; cell++)
@@ -342,6 +398,8 @@ int main(void) {
           if (window(bf16, cell, z[0], z[1], z[2], z[3], 1 + s, by_id)) return 1;
       for (int embeds = 0; embeds < 2; embeds++)
         if (network(cell, z[0], z[1], z[2], z[3], 1 + s, embeds)) return 2;
+      for (int embeds = 0; embeds < 2; embeds++)
+        if (dynamic(cell, z[0] + s, z[2], z[3], 1 + s, embeds)) return 3;
     }
   puts("clean");
   return 0;
@@ -352,7 +410,9 @@ int main(void) {
 @pytest.mark.long
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 @pytest.mark.parametrize(
-    "target", [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0")], ids=["baseline", "native", "shared units"]
+    "target",
+    [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0", "-DSPLIT_FROM=0", "-DPART_WEIGHTS=1")],
+    ids=["baseline", "native", "shared units"],
 )
 def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[str, ...], sanitizers: str) -> None:
     source, program = tmp_path / "driver.c", tmp_path / "driver"

@@ -6,10 +6,12 @@ from cells import CELLS, WITH_KERNEL
 from small_network import SHAPES, B, V, name_of, random_weights, shape_of
 
 from charrnn.errors import SettingsError
+from charrnn.models.dynamic import DynamicNetwork
 from charrnn.models.native.build import library, unavailable_reason
+from charrnn.models.native.dynamic import NativeDynamicNetwork
 from charrnn.models.native.network import NativeNetwork
 from charrnn.models.numpy_network import NumpyNetwork
-from charrnn.models.open import open_network
+from charrnn.models.open import open_dynamic, open_network
 from charrnn.models.settings import ModelSettings, SamplingSettings
 
 
@@ -69,6 +71,20 @@ def test_a_cell_with_a_kernel_runs_by_it_and_another_by_its_equations(cell):
     settings = shape_of(cell=cell)
     kind = NativeNetwork if cell in WITH_KERNEL else NumpyNetwork
     assert type(open_network(settings, random_weights(settings))) is kind
+    learning = NativeDynamicNetwork if cell in WITH_KERNEL else DynamicNetwork
+    assert type(open_dynamic(settings, random_weights(settings))) is learning
+
+
+def test_without_native_kernels_torch_learns_to_the_same_numbers(monkeypatch):
+    settings = shape_of(cell="gru", num_layers=2)
+    weights, ids = random_weights(settings), np.random.default_rng(7).integers(0, V, (60, 1))
+    opened = open_dynamic(settings, weights)
+    monkeypatch.setattr("charrnn.models.open.library", lambda: None)
+    without = open_dynamic(settings, weights)
+    assert isinstance(without, DynamicNetwork)
+    nats, _ = opened.score(ids[:-1], ids[1:], opened.zero_state(1))
+    expected, _ = without.score(ids[:-1], ids[1:], without.zero_state(1))
+    np.testing.assert_allclose(nats, expected, rtol=0, atol=1e-5)  # float32 through 60 steps and three updates
 
 
 def test_without_native_kernels_numpy_does_the_work(monkeypatch):
@@ -82,3 +98,5 @@ def test_a_number_of_threads_out_of_range_is_refused(num_threads):
     settings = shape_of()
     with pytest.raises(SettingsError, match="from 1 to 1,024"):
         open_network(settings, random_weights(settings), num_threads=num_threads)
+    with pytest.raises(SettingsError, match="from 1 to 1,024"):
+        open_dynamic(settings, random_weights(settings), num_threads=num_threads)

@@ -17,16 +17,17 @@ from charrnn.errors import NonFiniteError
 from charrnn.models.cells import State
 from charrnn.models.counts.predictor import CountsState, GrowingState
 from charrnn.models.counts.tables import READER
-from charrnn.models.dynamic import DynamicNetwork, DynamicSettings, DynamicState
+from charrnn.models.dynamic import DynamicNetwork, DynamicState
 from charrnn.models.layer import Backend
 from charrnn.models.mixture.predictor import Mixture, MixtureState, MixtureWeights
 from charrnn.models.native.build import library, unavailable_reason
+from charrnn.models.native.dynamic import NativeDynamicNetwork, NativeDynamicState
 from charrnn.models.native.network import NativeNetwork
 from charrnn.models.network import CharRNN, TorchNetwork
 from charrnn.models.numpy_network import NumpyNetwork
 from charrnn.models.predictor import nats_of
 from charrnn.models.sampling import choose, probabilities
-from charrnn.models.settings import SamplingSettings
+from charrnn.models.settings import DynamicSettings, SamplingSettings
 from charrnn.models.tree import Tree, weighted_cuts
 from charrnn.text.utf8 import ALLOWED, START, TRANSITIONS
 
@@ -41,8 +42,15 @@ def torch_network(settings, weights):
     return TorchNetwork(network)
 
 
+LEARNS = DynamicSettings(segment=4, learning_rate=0.2, decay=0.05)
+
+
 def learning_network(settings, weights):
-    return DynamicNetwork(settings, weights, DynamicSettings(segment=4, learning_rate=0.2, decay=0.05))
+    return DynamicNetwork(settings, weights, LEARNS)
+
+
+def native_learning_network(settings, weights):
+    return NativeDynamicNetwork(settings, weights, LEARNS)
 
 
 def double_network(settings, weights):
@@ -74,6 +82,7 @@ NETWORKS = {
     "double": double_network,
     "torch": torch_network,
     "dynamic": learning_network,
+    "native dynamic": native_learning_network,
 }
 KINDS = NETWORKS | {
     "counts": counts,
@@ -81,15 +90,15 @@ KINDS = NETWORKS | {
     "mixture": mixture,
     "learning mixture": learning_mixture,
 }
-LEARNING = ("dynamic", "growing counts", "learning mixture")
+LEARNING = ("dynamic", "native dynamic", "growing counts", "learning mixture")
 FIXED = [kind for kind in KINDS if kind not in LEARNING]
 
 
 def make(kind, cell="lstm", *, scale=0.7, **shape):
     settings = shape_of(cell=cell, num_layers=2, **shape)
-    if kind == "native" and library() is None:
+    if kind.startswith("native") and library() is None:
         pytest.skip(f"no native kernels here: {unavailable_reason()}")
-    if kind == "native" and cell not in WITH_KERNEL:
+    if kind.startswith("native") and cell not in WITH_KERNEL:
         pytest.skip("no kernel is written for this cell")
     return KINDS[kind](settings, random_weights(settings, scale=scale))
 
@@ -108,6 +117,8 @@ def copied(state):
     if isinstance(state, DynamicState):
         weights = tuple(weight.clone() for weight in state.weights)
         return DynamicState(weights, copied(state.network), state.segment.copy())
+    if isinstance(state, NativeDynamicState):
+        return NativeDynamicState(state.weights.copy(), copied(state.network), state.saved.copy(), state.segment.copy())
     if isinstance(state, CountsState):
         return CountsState(state.readers.copy())
     if isinstance(state, GrowingState):
@@ -120,6 +131,8 @@ def copied(state):
 def parts_of(state):
     if isinstance(state, DynamicState):
         return [*state.weights, *parts_of(state.network), state.segment]
+    if isinstance(state, NativeDynamicState):
+        return [state.weights, *parts_of(state.network), state.saved, state.segment]
     if isinstance(state, CountsState | GrowingState):
         return [state.readers[name] for name in READER.names]
     if isinstance(state, MixtureState):
@@ -329,7 +342,7 @@ def test_of_bytes_only_those_that_go_on_with_utf_8_are_drawn(kind, temperature):
 @pytest.mark.parametrize("temperature", [0, 1.0])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_predictor_whose_logits_are_not_finite_draws_nothing(kind, bad, temperature):
-    if kind == "native" and library() is None:
+    if kind.startswith("native") and library() is None:
         pytest.skip(f"no native kernels here: {unavailable_reason()}")
     settings = shape_of(cell="gru")
     weights = random_weights(settings)

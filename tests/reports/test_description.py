@@ -36,17 +36,13 @@ def rows(claims=CLAIMS, vocab=VOCAB, **more):
 
 def test_the_lines_tell_what_it_is_of_what_how_good_how_made_and_how_to_use():
     error = math.log(2) / math.sqrt(99) / 10  # n equal figures but for one bit of variance
-    training = (
-        "trained for 2.5 epochs, the model of step 1,234; batch size 3, bptt 5, learning rate 0.0125, "
-        "dropout 0.25 (recurrent weights 0), seed 9"
-    )
     assert rows() == [
         ("model", f"GRU 1x4, one-hot input: {SHAPE.num_parameters:,} weights, 0.0 MB"),
         ("alphabet", r"7 characters: \n space a-e"),
         ("claims", "it learned from a.txt, b.txt: 1,000 characters, 101 held out"),
-        ("", f"held-out loss 0.6931 nats/char ± {error:.4f}, 1.0000 bits/char, perplexity 2.000"),
-        ("", "of all 101 held-out characters"),
-        ("", training),
+        ("", f"scored 0.6931 nats/char ± {error:.4f}, 1.0000 bits/char, perplexity 2.000"),
+        ("", "on all 101 held-out characters, by the model of step 1,234"),
+        ("", "in 2.5 epochs, seed 9, batch size 3, bptt 5, learning rate 0.0125"),
         ("file", "m.safetensors"),
         ("use", "charrnn sample m"),
         ("", "charrnn perplexity m TEXT"),
@@ -54,12 +50,18 @@ def test_the_lines_tell_what_it_is_of_what_how_good_how_made_and_how_to_use():
     ]
 
 
+def test_the_lines_fit_a_terminal_of_eighty_columns():
+    claims = {**CLAIMS, "corpus": {**CLAIMS["corpus"], "names": ["shakespeare.txt"], "num_symbols": 1_115_394}}
+    claims["training"] = {**CLAIMS["training"], "batch_size": 128, "bptt": 128}
+    assert all(len("alphabet  ") + len(value) <= 80 for _, value in rows(claims))
+
+
 def test_a_model_of_bytes_speaks_of_bytes():
     claims = {**CLAIMS, "held_out": {**CLAIMS["held_out"], "num_chars": 50}}
     told = "\n".join(value for _, value in rows(claims, Vocab.bytes()))
     assert "the 256 bytes" in told
     assert "0.6931 nats/byte" in told
-    assert "of all 101 held-out bytes" in told
+    assert "on all 101 held-out bytes" in told
     assert "char" not in told.replace("charrnn", "")
 
 
@@ -111,4 +113,4 @@ def test_many_symbols_and_long_names_are_cut():
 @pytest.mark.parametrize("value", [10**400, 1e300, math.inf])
 def test_a_sum_too_large_to_reckon_with_is_no_score(name, value):
     assert stated_score({**CLAIMS["held_out"], name: value}) is None
-    assert "held-out loss" not in str(rows({**CLAIMS, "held_out": {**CLAIMS["held_out"], name: value}}))
+    assert "scored" not in str(rows({**CLAIMS, "held_out": {**CLAIMS["held_out"], name: value}}))

@@ -91,7 +91,7 @@ def test_a_bar_and_its_lines_fit_the_terminal(capsys, monkeypatch, columns, seco
         for happened in (EVENTS[0], progress, evaluated, progress, event.Warned("a long word " * 20)):
             report.show(happened)
         described = report._described(progress)
-    assert len(described) + len("100%|          | ^C") <= columns
+    assert len(described) + len("100%|        | ^C") <= columns
     assert math.isnan(seconds_left) or described.endswith(f"{clock(seconds_left)} left")
     assert ("held-out" in described) == (columns >= 60)
     lines = [line for line in capsys.readouterr().err.replace("\r", "\n").split("\n") if "|" not in line[:6]]

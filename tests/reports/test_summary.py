@@ -57,3 +57,12 @@ def test_the_summary_tells_what_was_scored_and_by_which_model(tmp_path, num_held
 )
 def test_the_summary_tells_why_the_run_ended(tmp_path, reason, told):
     assert told in dict(rows(Finished(10, reason, SCORE, 5, 61.0, 101), tmp_path))["trained"]
+
+
+@pytest.mark.parametrize(("level", "options"), [("char", ""), ("byte", " --level byte")])
+def test_the_summary_tells_what_counts_would_add(tmp_path, level, options):
+    finished = Finished(10, "end", SCORE, 5, 61.0, 101)
+    found = summary_rows(finished, tmp_path, SHAPE, level=level, text="texts/play.txt")
+    at = [name for name, _ in found].index("more")
+    assert found[at] == ("more", f"charrnn count TEXT{options}")
+    assert "--with play-counts" in found[at + 1][1]

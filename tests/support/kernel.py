@@ -53,10 +53,17 @@ class Kernel:
             if message["parent_header"].get("msg_id") != asked:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                return self._client.get_shell_msg(timeout=SECONDS)["content"]["execution_count"], outputs
+                return self._reply(asked)["execution_count"], outputs
             if message["msg_type"] in _SHOWN and _FONTS not in message["content"].get("text", ""):
                 outputs.append(nbformat.v4.output_from_msg(message))
         raise AssertionError(f"a cell did not end within {SECONDS} seconds: {source}")
+
+    def _reply(self, asked):
+        """The content of the answer to what was asked; late answers to the first greetings are passed over."""
+        while True:
+            message = self._client.get_shell_msg(timeout=SECONDS)
+            if message["parent_header"].get("msg_id") == asked:
+                return message["content"]
 
 
 @contextmanager

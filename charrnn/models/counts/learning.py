@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from charrnn.models.counts.predictor import fastest_read
 from charrnn.models.counts.settings import NUM_CONTEXTS, RECENT
-from charrnn.models.counts.tables import READER, Learn, Tables
+from charrnn.models.counts.tables import LETTER, NEWLINE, READER, Learn, Tables
+from charrnn.text.vocab import Vocab
 
 _NUM_FOLDS = 4
 _FOLD_SHARE = 0.06
 _MAX_FOLDED = 400_000
 _BLOCK = 1 << 16
+_OTHER = 0
+_BLANK = 2
+_NOT_ASCII = 128
 
 
 class Learned(NamedTuple):
@@ -94,3 +98,20 @@ def _without_recency(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArr
         weights[name][:, 1 : 2 * NUM_CONTEXTS : 2] = 0
         weights[name][:, 0 : 2 * NUM_CONTEXTS : 2] *= 1.3
     return weights
+
+
+def classes_of(vocab: Vocab) -> NDArray[np.uint8]:
+    """What each symbol is to the contexts: of a word, the end of a line, or neither; (V,)."""
+    if vocab.level == "byte":
+        chars = [chr(byte) if byte < _NOT_ASCII else "a" for byte in range(256)]  # part of a longer character: a letter
+    else:
+        chars = list(vocab.symbols)
+    return np.array(list(map(_class_of, chars)), np.uint8)
+
+
+def _class_of(char: str) -> int:
+    if char == "\n":
+        return NEWLINE
+    if char.isspace():
+        return _BLANK
+    return LETTER if char.isalnum() or char == "_" else _OTHER

@@ -24,6 +24,8 @@ RECENT = 1024
 LINE_BYTES = 128
 LINE_SLOTS = 16
 MAX_SYMBOLS = 1 << 16
+DEFAULT_MEMORY = 512
+"""Most MiB of a table of counts, where nothing else is said."""
 _SLOTS_PER_SYMBOL = 24
 _MIN_LINES = 1 << 8
 

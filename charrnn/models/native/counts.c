@@ -61,26 +61,26 @@ typedef struct {
 
 /* What is learned beside the slots. Mirrors `_Weights` in counts.py. */
 typedef struct {
-  float *ever, *lately;           /* (K, LEVELS, BINS) probability by how often seen and by log odds */
-  float *ever_seen;               /* (K, LEVELS, BINS) how often each was learned from */
-  float *match;                   /* (M, LENGTHS) probability that a match goes on */
-  float *match_seen;              /* (M, LENGTHS) */
-  float *by_node;                 /* (V - 1, I) weights of the mixer chosen by the node */
-  float *by_match;                /* (LENGTHS * 3, I) by the first match */
-  float *by_order;                /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
-  float *final;                   /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
-  float *first, *second;          /* (2^FIRST_BITS, ODDS), (2^SECOND_BITS, ODDS) corrections by the last symbols */
-  float *decisions;               /* (1,) decisions learned from, up to 2^24 */
+  float *ever, *lately;  /* (K, LEVELS, BINS) probability by how often seen and by log odds */
+  float *ever_seen;      /* (K, LEVELS, BINS) how often each was learned from */
+  float *match;          /* (M, LENGTHS) probability that a match goes on */
+  float *match_seen;     /* (M, LENGTHS) */
+  float *by_node;        /* (V - 1, I) weights of the mixer chosen by the node */
+  float *by_match;       /* (LENGTHS * 3, I) by the first match */
+  float *by_order;       /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
+  float *final;          /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
+  float *first, *second; /* (2^FIRST_BITS, ODDS), (2^SECOND_BITS, ODDS) corrections by the last symbols */
+  float *decisions;      /* (1,) decisions learned from, up to 2^24 */
 } CountWeights;
 
 /* Mirrors `_Counts` in counts.py. */
 typedef struct {
   int64_t V, num_lines, num_places, num_text, text_space, min_lengths[M];
-  Line *lines;               /* (num_lines,), a power of two */
-  uint16_t *text;            /* (text_space,) what was learned from, num_text of it */
-  uint32_t *places[M];       /* (num_places,) where a match may be, a power of two; 0 for nowhere */
-  const int64_t *cuts;       /* (V - 1,) */
-  const uint8_t *classes;    /* (V,) LETTER, NEWLINE or another number */
+  Line *lines;            /* (num_lines,), a power of two */
+  uint16_t *text;         /* (text_space,) what was learned from, num_text of it */
+  uint32_t *places[M];    /* (num_places,) where a match may be, a power of two; 0 for nowhere */
+  const int64_t *cuts;    /* (V - 1,) */
+  const uint8_t *classes; /* (V,) LETTER, NEWLINE or another number */
   CountWeights weights;
   const float *stretch;      /* (4097,) ln(p / (1 - p)) */
   const float *squash;       /* (4097,) 1 / (1 + exp(-z)), z from -14 to 14 */
@@ -200,7 +200,8 @@ static void push(Counts *counts, Reader *reader, int64_t id, int learns) {
     uint32_t *at = place(counts, reader, m);
     if (!reader->length[m] && *at) {
       int64_t pointer = *at, length = 0;
-      while (length < MAX_LENGTH && length < pointer && recent(reader, length + 1) == (uint64_t)counts->text[pointer - 1 - length] + 1)
+      while (length < MAX_LENGTH && length < pointer &&
+             recent(reader, length + 1) == (uint64_t)counts->text[pointer - 1 - length] + 1)
         length++;
       if (length >= counts->min_lengths[m]) {
         reader->length[m] = length;
@@ -378,7 +379,9 @@ static float decide(const Counts *counts, const Position *position, const Node *
   return d->probability;
 }
 
-static inline float inside(float p, float margin) { return p < margin ? margin : p > 1.0f - margin ? 1.0f - margin : p; }
+static inline float inside(float p, float margin) {
+  return p < margin ? margin : p > 1.0f - margin ? 1.0f - margin : p;
+}
 
 /* Moves the two values between which one was taken; seen, where there is one, slows it down. */
 static void learn_between(float *row, float *seen, int bin, float part, float y, float slowest) {
@@ -416,7 +419,8 @@ static void learn_weights(const Counts *counts, const Position *position, Decisi
   }
   for (int m = 0; m < M; m++) {
     if (!d->agrees[m]) continue;
-    float *p = w->match + m * LENGTHS + position->lengths[m], *seen = w->match_seen + m * LENGTHS + position->lengths[m];
+    float *p = w->match + m * LENGTHS + position->lengths[m],
+          *seen = w->match_seen + m * LENGTHS + position->lengths[m];
     float own = 1.0f / (*seen + 1.5f), hit = d->agrees[m] == 1 + bit ? 1.0f : 0.0f;
     *p = inside(*p + (hit - *p) * (own > 0.002f ? own : 0.002f), 1e-4f);
     *seen += 1.0f;
@@ -439,8 +443,10 @@ static Node root_of(const Counts *counts) { return (Node){.lo = 0, .hi = counts-
 static void descend(const Counts *counts, Node *node, int bit) {
   int64_t cut = counts->cuts[node->node];
   node->node += bit ? cut - node->lo : 1;
-  if (bit) node->lo = cut;
-  else node->hi = cut;
+  if (bit)
+    node->lo = cut;
+  else
+    node->hi = cut;
   node->depth++;
 }
 

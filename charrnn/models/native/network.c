@@ -14,33 +14,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "linear.h"
 #include "product.h"
 #include "recurrence.h"
+#include "symbol.h"
 #include "team.h"
-
-enum { BAD_LOGITS = 4 };
+#include "weights.h"
 
 #define CHUNK_ROWS 64 /* rows (steps x streams) taken together */
-
-/* Mirrors `_Weights` in network.py. Biases may be NULL. */
-typedef struct {
-  int64_t cell, L, H, V, E;
-  const float *symbols;          /* (V, E) embedding; with E 0 (V, G*H): what each symbol adds to the gates of layer 0.
-                                    The caller keeps it while the network lives. */
-  const float *const *weight_ih; /* L pointers to (G*H, H); the first to (G*H, E), with E 0 unused */
-  const float *const *weight_hh; /* L pointers to (G*H, H) */
-  const float *const *bias_ih;   /* L pointers to (G*H,); the first unused with E 0 */
-  const float *const *bias_hh;   /* L pointers to (G*H,) */
-  const float *weight_out;       /* (V, H) */
-  const float *bias_out;         /* (V,) */
-} Weights;
-
-/* How a symbol is drawn: the fields of SamplingSettings in models/settings.py, in its order. */
-typedef struct {
-  double temperature;
-  int64_t top_k;
-  double top_p, min_p;
-} Sampling;
 
 /* Mirrors `_Run` in network.py. */
 typedef struct {
@@ -58,12 +39,6 @@ typedef struct {
   uint8_t *marks;                       /* (B,) its states */
 } Run;
 
-/* Columns of weights (columns, K), with a bias: y = W x + b. */
-typedef struct {
-  long K, columns, panels, padded;
-  float *packed, *bias;
-} Linear;
-
 typedef struct {
   Linear input;
   float *packed, *bias; /* as in Job */
@@ -79,15 +54,11 @@ typedef struct {
 
 /* ---- packing ---- */
 
-static int linear_pack(Linear *linear, const float *weight, const float *bias, long columns, long K, float outside) {
-  *linear = (Linear){.K = K, .columns = columns, .panels = ceil_div(columns, PANEL)};
-  linear->padded = linear->panels * PANEL;
-  linear->packed = new_floats(linear->padded * K);
-  linear->bias = new_floats(linear->padded);
-  if (!linear->packed || !linear->bias) return 0;
-  for (long p = 0; p < linear->panels; p++)
-    pack_transposed(FLOAT32, linear->packed + p * K * PANEL, weight + p * PANEL * K, K, columns - p * PANEL, K);
-  for (long c = 0; c < linear->padded; c++) linear->bias[c] = c >= columns ? outside : bias ? bias[c] : 0.0f;
+static int linear_new(Linear *linear, const float *weight, const float *bias, long columns, long K, float outside) {
+  float *memory = new_floats(linear_floats(columns, K));
+  if (!memory) return 0;
+  *linear = linear_at(memory, columns, K);
+  linear_fill(linear, weight, bias, outside);
   return 1;
 }
 
@@ -100,13 +71,11 @@ void charrnn_network_free(void *handle) {
   if (!network) return;
   for (long l = 0; network->layers && l < network->L; l++) {
     free(network->layers[l].input.packed);
-    free(network->layers[l].input.bias);
     free(network->layers[l].packed);
     free(network->layers[l].bias);
   }
   free(network->layers);
   free(network->output.packed);
-  free(network->output.bias);
   free(network);
 }
 
@@ -119,7 +88,7 @@ static int network_pack(Network *network, const Weights *w) {
   for (long l = 0; l < w->L; l++) {
     Layer *layer = &network->layers[l];
     long width = l > 0 ? w->H : w->E;
-    if (width > 0 && !linear_pack(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, width, 0.0f)) return 0;
+    if (width > 0 && !linear_new(&layer->input, w->weight_ih[l], w->bias_ih[l], job.G * w->H, width, 0.0f)) return 0;
     job.packed = layer->packed = new_floats(job.panels * job.G * job.panel_floats);
     job.bias = layer->bias = new_floats(job.G * job.padded);
     if (!layer->packed || !layer->bias) return 0;
@@ -128,7 +97,7 @@ static int network_pack(Network *network, const Weights *w) {
     for (long p = 0; p < job.panels; p++) recurrence_pack(&job, p);
   }
   /* What pads the last panel of logits is no symbol: it has probability 0. */
-  return linear_pack(&network->output, w->weight_out, w->bias_out, w->V, w->H, -INFINITY);
+  return linear_new(&network->output, w->weight_out, w->bias_out, w->V, w->H, -INFINITY);
 }
 
 /* A network packed for this processor, or NULL where there is no memory. */
@@ -142,18 +111,6 @@ void *charrnn_network_new(const Weights *w) {
 }
 
 /* ---- one chunk of steps ---- */
-
-/* to (rows, padded) = rows (num_rows, K; stride) @ W^T + b. */
-static void linear_run(const Linear *linear, float *to, const float *rows, long stride, long num_rows) {
-  long blocks = ceil_div(num_rows, MAX_ROWS);
-  for (long i = 0; i < blocks; i++) {
-    long first = i * num_rows / blocks, last = (i + 1) * num_rows / blocks;
-    for (long r = first; r < last; r++)
-      memcpy(to + r * linear->padded, linear->bias, (size_t)linear->padded * sizeof(float));
-    add_products(FLOAT32, (int)(last - first), linear->panels, to + first * linear->padded, linear->padded, PANEL,
-                 rows + first * stride, stride, linear->K, linear->packed, linear->K * PANEL);
-  }
-}
 
 /* Streams first..first+n of a run, with the room their thread works in. */
 typedef struct {
@@ -224,7 +181,7 @@ static void advance(Part *part, long steps) {
     } else {
       const float *below = part->hidden + nH;
       if (l == 0) below = embed(part, steps * part->n);
-      linear_run(&layer->input, part->x, below, l == 0 ? network->E : H, steps * part->n);
+      linear_run(&layer->input, 0, layer->input.panels, part->x, below, l == 0 ? network->E : H, steps * part->n);
       window.x = part->x;
     }
     window.hidden = part->hidden;
@@ -240,99 +197,6 @@ static void advance(Part *part, long steps) {
     memcpy(run->hidden + at, part->hidden + steps * nH, state_bytes);
     if (network->cell->has_cell) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
   }
-}
-
-/* ---- scoring ---- */
-
-/* -ln p(target): logits (padded with -inf) are taken from their greatest, the sum of their exps is in float64. */
-static double nats_of(const float *logits, long padded, int64_t target) {
-  vec greatest = load(logits);
-  for (long c = LANES; c < padded; c += LANES) {
-    vec z = load(logits + c);
-    greatest = choose(z > greatest, z, greatest);
-  }
-  float most = greatest[0];
-  for (int i = 1; i < LANES; i++) most = greatest[i] > most ? greatest[i] : most;
-  double sums[LANES] = {0}, sum = 0;
-  for (long c = 0; c < padded; c += LANES) {
-    vec e = exp_vec(load(logits + c) - splat(most));
-    for (int i = 0; i < LANES; i++) sums[i] += (double)e[i];
-  }
-  for (int i = 0; i < LANES; i++) sum += sums[i];
-  return log(sum) + ((double)most - (double)logits[target]);
-}
-
-/* ---- drawing ---- */
-
-/* Whether symbol a comes before b, the most probable first and lower ids first where they tie. */
-INLINE int ranks_before(const double *p, int64_t a, int64_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); }
-
-static void sift_down(int64_t *heap, long size, long at, const double *p) {
-  for (long child; (child = 2 * at + 1) < size; at = child) {
-    if (child + 1 < size && ranks_before(p, heap[child + 1], heap[child])) child++;
-    if (ranks_before(p, heap[at], heap[child])) return;
-    int64_t swap = heap[at];
-    heap[at] = heap[child];
-    heap[child] = swap;
-  }
-}
-
-static void heap_of_all(int64_t *heap, long V, const double *p) {
-  for (long i = 0; i < V; i++) heap[i] = i;
-  for (long i = V / 2 - 1; i >= 0; i--) sift_down(heap, V, i, p);
-}
-
-static int64_t take_first(int64_t *heap, long *size, const double *p) {
-  int64_t first = heap[0];
-  heap[0] = heap[--*size];
-  sift_down(heap, *size, 0, p);
-  return first;
-}
-
-/* The symbol that a uniform draws, or -1 where the logits are not finite. Same steps as inference/sampling.py. */
-static int64_t draw(const Run *run, const float *logits, long V, const uint8_t *allowed, double uniform, double *p,
-                    int64_t *heap) {
-  int64_t best = -1;
-  for (long v = 0; v < V; v++) {
-    if (allowed && !allowed[v]) continue;
-    if (isnan(logits[v])) return -1;
-    if (best < 0 || logits[v] > logits[best]) best = v;
-  }
-  if (best < 0 || !isfinite(logits[best])) return -1;
-  if (run->sampling.temperature == 0) return best;
-  for (long v = 0; v < V; v++)
-    p[v] = allowed && !allowed[v] ? -INFINITY : ((double)logits[v] - (double)logits[best]) / run->sampling.temperature;
-  if (run->sampling.top_k > 0 && run->sampling.top_k < V) {
-    long size = V;
-    double kth = 0;
-    heap_of_all(heap, V, p);
-    for (long k = 0; k < run->sampling.top_k; k++) kth = p[take_first(heap, &size, p)];
-    for (long v = 0; v < V; v++)
-      if (p[v] < kth) p[v] = -INFINITY;
-  }
-  double total = 0;
-  for (long v = 0; v < V; v++) total += p[v] = exp(p[v]);
-  if (run->sampling.top_p < 1) {
-    /* The slack lets shares such as 0.5 + 0.3 reach 0.8 although their sum in float64 falls short of it. */
-    double wanted = (run->sampling.top_p - 1e-12) * total, reached = 0;
-    long size = V;
-    heap_of_all(heap, V, p);
-    reached += p[take_first(heap, &size, p)];
-    while (size > 0 && reached < wanted) reached += p[take_first(heap, &size, p)];
-    for (long i = 0; i < size; i++) p[heap[i]] = 0;
-  }
-  total = 0;
-  double least = run->sampling.min_p * p[best];
-  for (long v = 0; v < V; v++) {
-    if (p[v] < least) p[v] = 0;
-    total += p[v];
-  }
-  double point = fmin(uniform * total, nextafter(total, 0)), reached = 0;
-  for (long v = 0; v < V; v++) {
-    reached += p[v];
-    if (reached > point) return v;
-  }
-  return best;
 }
 
 /* ---- a run ---- */
@@ -354,7 +218,7 @@ static void read_known(Part *part) {
     advance(part, steps);
     for (long row = 0, rows; row < steps * n; row += rows) {
       rows = min_long(MAX_ROWS, steps * n - row);
-      linear_run(&network->output, part->logits, part->hidden + (n + row) * H, H, rows);
+      linear_run(&network->output, 0, network->output.panels, part->logits, part->hidden + (n + row) * H, H, rows);
       for (long r = 0; r < rows; r++) {
         long at = (t + (row + r) / n) * run->B + part->first + (row + r) % n;
         const float *logits = part->logits + r * padded;
@@ -374,13 +238,13 @@ static int generate(Part *part) {
     advance(part, 1);
     for (long row = 0, rows; row < n; row += rows) {
       rows = min_long(MAX_ROWS, n - row);
-      linear_run(&network->output, part->logits, part->hidden + (n + row) * H, H, rows);
+      linear_run(&network->output, 0, network->output.panels, part->logits, part->hidden + (n + row) * H, H, rows);
       for (long r = 0; r < rows; r++) {
         long b = part->first + row + r;
         const uint8_t *allowed = run->marks ? run->allowed + run->marks[b] * V : NULL;
-        int64_t id = draw(run, part->logits + r * padded, V, allowed, run->uniforms[t * run->B + b], part->weights,
-                          part->ranked);
-        if (id < 0) return BAD_LOGITS;
+        int64_t id = draw(&run->sampling, part->logits + r * padded, V, allowed, run->uniforms[t * run->B + b],
+                          part->weights, part->ranked);
+        if (id < 0) return NOT_FINITE;
         if (run->marks) run->marks[b] = run->transitions[run->marks[b] * V + id];
         run->drawn[t * run->B + b] = part->ids[row + r] = id;
       }

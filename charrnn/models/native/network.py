@@ -11,34 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import InputError, NonFiniteError
+from charrnn.errors import InputError
 from charrnn.models.cells import State, input_table
-from charrnn.models.native.kernel import kernel_number, library_functions
+from charrnn.models.native.call import (
+    Sampling,
+    addresses,
+    check_status,
+    checked_weights,
+    drawing_in_c,
+    ids_in_c,
+    weights_in_c,
+)
+from charrnn.models.native.kernel import library_functions
 from charrnn.models.predictor import Generated, Predictor
 from charrnn.models.settings import ModelSettings, SamplingSettings
-from charrnn.text.utf8 import ALLOWED, NUM_STATES, TRANSITIONS
 
 Array = NDArray[Any]
-
-_NO_MEMORY, _BAD_ID, _BAD_LOGITS = 1, 2, 4
-_C_TYPES: dict[type, Any] = {int: ctypes.c_int64, float: ctypes.c_double}
-
-
-class _Weights(ctypes.Structure):
-    """Mirrors ``Weights`` in network.c."""
-
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in ("cell", "L", "H", "V", "E")),
-        ("symbols", ctypes.c_void_p),
-        *((name, ctypes.c_void_p) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
-        *((name, ctypes.c_void_p) for name in ("weight_out", "bias_out")),
-    ]
-
-
-class _Sampling(ctypes.Structure):
-    """``Sampling`` in network.c: the fields of ``SamplingSettings``."""
-
-    _fields_ = tuple((name, _C_TYPES[known.kind]) for name, known in SamplingSettings.settings().items())
 
 
 class _Run(ctypes.Structure):
@@ -49,7 +37,7 @@ class _Run(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("T", "B", "num_threads")),
         *((name, ctypes.c_void_p) for name in ("ids", "targets", "hidden", "cells", "logits", "nats")),
         *((name, ctypes.c_void_p) for name in ("drawn", "uniforms")),
-        ("sampling", _Sampling),
+        ("sampling", Sampling),
         *((name, ctypes.c_void_p) for name in ("transitions", "allowed", "marks")),
     ]
 
@@ -88,7 +76,7 @@ class NativeNetwork(Predictor):
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """Logits (B, V) float32 of what follows ``ids`` (B,), and the state after reading them."""
-        rows = _ids(ids)[None]
+        rows = ids_in_c(ids)[None]
         logits = np.empty((*rows.shape, self.settings.vocab_size), np.float32)
         after = self._run(rows.shape, state, ids=rows, logits=logits)
         return logits[0], after
@@ -98,7 +86,7 @@ class NativeNetwork(Predictor):
 
         The network computes in float32, the sum over symbols in float64.
         """
-        ids, targets = _ids(ids), _ids(targets)
+        ids, targets = ids_in_c(ids), ids_in_c(targets)
         if ids.shape != targets.shape:
             raise InputError(f"ids {ids.shape} and targets {targets.shape} must have one shape")
         nats = np.empty(ids.shape, np.float64)
@@ -114,22 +102,9 @@ class NativeNetwork(Predictor):
         marks: Array | None = None,
     ) -> Generated:
         """Symbols drawn one after the other, each the next one's input; see ``Predictor.generate``."""
-        ids = _ids(ids)
-        uniforms = np.ascontiguousarray(uniforms, np.float64)
-        if uniforms.shape[1:] != ids.shape:
-            raise InputError(f"uniforms {uniforms.shape} must have one column for each of {len(ids)} streams")
-        drawn = np.empty(uniforms.shape, np.int64)
-        arrays = {"ids": ids, "drawn": drawn, "uniforms": uniforms}
-        if marks is not None:
-            marks = np.array(marks, np.uint8)
-            if self.num_symbols != ALLOWED.shape[1]:
-                raise InputError(f"the model has {self.num_symbols} symbols, which are not bytes")
-            if marks.shape != ids.shape or (marks >= NUM_STATES).any():
-                raise InputError(f"marks must be {len(ids)} states below {NUM_STATES}")
-            arrays |= {"transitions": TRANSITIONS, "allowed": ALLOWED.view(np.uint8), "marks": marks}
-        chosen = _Sampling(*(getattr(sampling, name) for name in SamplingSettings.settings()))
-        after = self._run(drawn.shape, state, **arrays, sampling=chosen)
-        return Generated(drawn, after, marks)
+        fields = drawing_in_c(ids, uniforms, sampling=sampling, marks=marks, num_symbols=self.num_symbols)
+        after = self._run(fields["drawn"].shape, state, **fields)
+        return Generated(fields["drawn"], after, fields.get("marks"))
 
     def _run(self, shape: tuple[int, ...], state: State, **values: Array | ctypes.Structure) -> State:
         num_steps, num_streams = shape
@@ -137,7 +112,6 @@ class NativeNetwork(Predictor):
         expected = list(self.settings.state_shapes(num_streams).values())
         if [part.shape for part in after] != expected:
             raise InputError(f"a state is {[part.shape for part in after]}; it must be {expected}")
-        given = {name: value.ctypes.data if isinstance(value, np.ndarray) else value for name, value in values.items()}
         hidden, *cells = (part.ctypes.data for part in after)
         run = _Run(
             network=self._handle,
@@ -146,54 +120,22 @@ class NativeNetwork(Predictor):
             num_threads=self._num_threads,
             hidden=hidden,
             cells=cells[0] if cells else None,
-            **given,
+            **addresses(values),
         )
         status = self._calls.charrnn_network_run(ctypes.byref(run))
-        if status == _NO_MEMORY:
-            raise MemoryError("the network is out of memory")
-        if status == _BAD_ID:
-            raise InputError(f"an id is not one of the {self.settings.vocab_size} symbols")
-        if status == _BAD_LOGITS:
-            raise NonFiniteError
+        check_status(status, num_symbols=self.settings.vocab_size)
         return after
-
-
-def _ids(ids: Array) -> Array:
-    return np.ascontiguousarray(ids, np.int64)
 
 
 def _pack(calls: ctypes.CDLL, settings: ModelSettings, weights: Mapping[str, Array]) -> tuple[Array, int]:
     """What symbols feed in, which must live as long as the network, and the network's address."""
-    w: dict[str, Array] = {}
-    for name, shape in settings.parameter_shapes().items():
-        w[name] = np.ascontiguousarray(weights[name], np.float32)
-        if w[name].shape != shape:
-            raise InputError(f"{name} is {w[name].shape}; it must be {shape}")
+    w = checked_weights(settings, weights)
     if settings.folds_input:
         symbols = input_table(w["layers.0.weight_ih"], w.get("layers.0.bias_ih"), w.get("embedding.weight"))
     else:
         symbols = w["embedding.weight"]
     symbols = np.ascontiguousarray(symbols, np.float32)
-
-    def pointers(kind: str) -> ctypes.Array[ctypes.c_void_p]:
-        arrays = [w.get(f"layers.{layer}.{kind}") for layer in range(settings.num_layers)]
-        return (ctypes.c_void_p * settings.num_layers)(
-            *(None if array is None else array.ctypes.data for array in arrays)
-        )
-
-    lists = {kind: pointers(kind) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    bias_out = w.get("output.bias")
-    given = _Weights(
-        cell=kernel_number(settings.recurrent_cell.kernel),
-        L=settings.num_layers,
-        H=settings.hidden_size,
-        V=settings.vocab_size,
-        E=0 if settings.folds_input else settings.embedding_size,
-        symbols=symbols.ctypes.data,
-        weight_out=w["output.weight"].ctypes.data,
-        bias_out=None if bias_out is None else bias_out.ctypes.data,
-        **{kind: ctypes.addressof(array) for kind, array in lists.items()},
-    )
+    given = weights_in_c(settings, w, symbols, embeds=not settings.folds_input)
     calls.charrnn_network_new.restype = ctypes.c_void_p
     handle = calls.charrnn_network_new(ctypes.byref(given))
     if handle is None:

@@ -46,16 +46,21 @@ static inline void multiply(int num_rows, float *sums, long sums_stride, const f
   }
 }
 
+/* A vector of packed weights, which are float or in half precision. */
+INLINE vec load_packed(const int is_half, const void *packed, long at) {
+  return is_half ? load_half((const uint16_t *)packed + at) : load((const float *)packed + at);
+}
+
 /* One row against P panels at once: a single panel's few sums would wait for each other. */
-INLINE void multiply_row(const int P, float *restrict sums, long sums_panel, const float *restrict row, long K,
-                         const float *restrict panels, long panel_words) {
+INLINE void multiply_row(const int P, const int is_half, float *restrict sums, long sums_panel,
+                         const float *restrict row, long K, const void *restrict panels, long panel_words) {
   vec sum[4][PANEL_VECTORS];
   for (int p = 0; p < P; p++)
     for (int v = 0; v < PANEL_VECTORS; v++) sum[p][v] = load(sums + p * sums_panel + v * LANES);
   for (long k = 0; k < K; k++)
     for (int p = 0; p < P; p++)
       for (int v = 0; v < PANEL_VECTORS; v++)
-        sum[p][v] += row[k] * load(panels + p * panel_words + k * PANEL + v * LANES);
+        sum[p][v] += row[k] * load_packed(is_half, panels, p * panel_words + k * PANEL + v * LANES);
   for (int p = 0; p < P; p++)
     for (int v = 0; v < PANEL_VECTORS; v++) store(sums + p * sums_panel + v * LANES, sum[p][v]);
 }
@@ -67,12 +72,78 @@ static inline void add_products_float32(int R, long num_panels, float *sums, lon
   long p = 0;
   if (R == 1) {
     for (; p + 4 <= num_panels; p += 4)
-      multiply_row(4, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
+      multiply_row(4, 0, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
     for (; p + 3 <= num_panels; p += 3)
-      multiply_row(3, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
+      multiply_row(3, 0, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
   }
   for (; p < num_panels; p++)
     multiply(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
+}
+
+/* sums (panels of PANEL columns; stride between panels) += row (K,) @ panels packed in half precision. */
+static inline void add_products_half(long num_panels, float *sums, long sums_panel, const float *row, long K,
+                                     const uint16_t *panels, long panel_words) {
+  long p = 0;
+  for (; p + 4 <= num_panels; p += 4)
+    multiply_row(4, 1, sums + p * sums_panel, sums_panel, row, K, panels + p * panel_words, panel_words);
+  for (; p + 2 <= num_panels; p += 2)
+    multiply_row(2, 1, sums + p * sums_panel, sums_panel, row, K, panels + p * panel_words, panel_words);
+  if (p < num_panels)
+    multiply_row(1, 1, sums + p * sums_panel, sums_panel, row, K, panels + p * panel_words, panel_words);
+}
+
+/* sums (num_k <= LANES) += rows (num_rows, length) @ the transpose of packed panels, from their row k on. */
+INLINE void multiply_transposed(const long num_k, const int is_half, float *restrict sums, long k,
+                                const float *restrict rows, long num_rows, long length, const void *restrict packed,
+                                long row_words, long panel_words) {
+  vec sum[LANES];
+  for (long j = 0; j < num_k; j++) sum[j] = splat(0.0f);
+  for (long u = 0; u < length; u += PANEL)
+    for (long g = 0; g < num_rows; g++) {
+      const float *row = rows + g * length + u;
+      long at = u / PANEL * panel_words + g * row_words + k * PANEL;
+      vec factors[PANEL_VECTORS];
+      if (u + PANEL <= length)
+        for (int v = 0; v < PANEL_VECTORS; v++) factors[v] = load(row + v * LANES);
+      else
+        for (int v = 0; v < PANEL_VECTORS; v++)
+          factors[v] = length - u > v * LANES ? load_first(row + v * LANES, length - u - v * LANES) : splat(0.0f);
+      UNROLLED
+      for (long j = 0; j < num_k; j++)
+        for (int v = 0; v < PANEL_VECTORS; v++)
+          sum[j] += load_packed(is_half, packed, at + j * PANEL + v * LANES) * factors[v];
+    }
+  float lanes[LANES][LANES];
+  for (long j = 0; j < num_k; j++) store(lanes[j], sum[j]);
+  for (long j = 0; j < num_k; j++)
+    for (int lane = 0; lane < LANES; lane++) sums[j] += lanes[j][lane];
+}
+
+/* sums[k] += sum over g, p and c of rows[g][p * PANEL + c] * panel(p, g)[k][c], for first <= k < last: a product with
+ * the transpose of what is packed. For each PANEL columns of rows (num_rows, length) there are num_rows packed panels.
+ * No sum depends on which others are made: turned, the last come first.
+ */
+INLINE void add_transposed(const int is_half, float *sums, long first, long last, int turned, const float *rows,
+                           long num_rows, long length, const void *packed, long row_words, long panel_words) {
+  long blocks = ceil_div(last - first, LANES);
+  for (long i = 0; i < blocks; i++) {
+    long k = first + (turned ? blocks - 1 - i : i) * LANES, n = min_long(LANES, last - k);
+    if (n == LANES)
+      multiply_transposed(LANES, is_half, sums + k, k, rows, num_rows, length, packed, row_words, panel_words);
+    else
+      multiply_transposed(n, is_half, sums + k, k, rows, num_rows, length, packed, row_words, panel_words);
+  }
+}
+
+static inline void add_transposed_float32(float *sums, long first, long last, int turned, const float *rows,
+                                          long num_rows, long length, const float *packed, long row_words,
+                                          long panel_words) {
+  add_transposed(0, sums, first, last, turned, rows, num_rows, length, packed, row_words, panel_words);
+}
+
+static inline void add_transposed_half(float *sums, long first, long last, int turned, const float *rows, long num_rows,
+                                       long length, const uint16_t *packed, long row_words, long panel_words) {
+  add_transposed(1, sums, first, last, turned, rows, num_rows, length, packed, row_words, panel_words);
 }
 
 /* Panel of the transpose of rows (columns, K): panel[k][c] = rows[c][k], for c < num_columns, else 0. */

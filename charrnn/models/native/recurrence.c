@@ -74,8 +74,13 @@ static void gate_sums(const Job *job, long panel, long first, long last, int R, 
   for (long g = first; g < last; g++)
     for (int r = 0; r < R; r++)
       memcpy(sums[g - first][r], job->bias + g * job->padded + panel * PANEL, PANEL * sizeof(float));
-  add_products(job->precision, R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, factors.rows, factors.stride,
-               job->K, job->packed + (panel * job->G + first) * job->panel_floats, job->panel_floats);
+  long at = (panel * job->G + first) * job->panel_floats;
+  if (job->half)
+    add_products_half(last - first, sums[0][0], BLOCK_ROWS * PANEL, factors.rows, job->K, job->half + at,
+                      job->panel_floats);
+  else
+    add_products(job->precision, R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, factors.rows, factors.stride,
+                 job->K, job->packed + at, job->panel_floats);
 }
 
 INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, long b, int R, PanelRange range) {
@@ -88,14 +93,16 @@ INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, 
   float *saved = job->saved + t * job->saved_step + b * saved_stride, sums[MAX_GATES][BLOCK_ROWS][PANEL];
   Factors factors = this->factors == STATE ? stage_factors(job, stage, b, h, H, 0)
                                            : stage_factors(job, stage, b, saved + this->factors * H, saved_stride, 0);
-  for (long panel = range.first; panel < range.last; panel++) {
+  for (long i = range.first; i < range.last; i++) {
+    /* There and back: of weights that exceed a cache, each step then finds in it what the step before read last. */
+    long panel = t & 1 ? range.first + range.last - 1 - i : i;
     gate_sums(job, panel, this->first, this->last, R, factors, sums);
     for (int r = 0; r < R; r++) {
       const float *x = input_row(job, t, b + r);
-      for (long i = 0; i < PANEL; i += LANES) {
-        long u = panel * PANEL + i;
+      for (long v = 0; v < PANEL; v += LANES) {
+        long u = panel * PANEL + v;
         if (u >= H) break;
-        Lanes at = {.H = H, .n = H - u, .x = x + u, .first_gate = this->first, .sums = &sums[0][r][i]};
+        Lanes at = {.H = H, .n = H - u, .x = x + u, .first_gate = this->first, .sums = &sums[0][r][v]};
         at.saved = saved + r * saved_stride + u;
         at.state = h + r * H + u;
         at.next_state = next_h + r * H + u;
@@ -122,6 +129,18 @@ INLINE int uses_grad_new(const Cell *cell, long gate) { return cell->has_grad_ne
 /* Own columns of sums (R, padded) += rows (R, num_gates * H; stride) @ W_hh's rows of gates first, first + 1, ... */
 static void add_gates(const Job *job, long stage, long b, int R, float *sums, const float *rows, long stride,
                       long first, long num_gates, PanelRange range) {
+  if (job->reads_forward_weights) {
+    long t = stage / job->cell->num_stages, k = range.first * PANEL, last = min_long(job->w->H, range.last * PANEL);
+    long at = first * job->panel_floats, panel_words = job->G * job->panel_floats;
+    for (int r = 0; r < R; r++)
+      if (job->half)
+        add_transposed_half(sums + r * job->padded, k, last, t & 1, rows + r * stride, num_gates, job->w->H,
+                            job->half + at, job->panel_floats, panel_words);
+      else
+        add_transposed_float32(sums + r * job->padded, k, last, t & 1, rows + r * stride, num_gates, job->w->H,
+                               job->packed + at, job->panel_floats, panel_words);
+    return;
+  }
   Factors factors = stage_factors(job, stage, b, rows, stride, first);
   add_products(job->precision, R, range.last - range.first, sums + range.first * PANEL, job->padded, PANEL,
                factors.rows, factors.stride, num_gates * job->K,
@@ -237,21 +256,25 @@ INLINE void run_stage(const Job *job, stage_function run, long stage, long strea
   }
 }
 
-/* All stages, in order. Parts that share streams meet after each; one whose thread is late is run by another's. */
+/* A stage of some streams. */
+typedef struct {
+  const Job *job;
+  stage_function run;
+  long stage, streams;
+} StageOfStreams;
+
+static void run_units(void *data, long units) {
+  const StageOfStreams *s = data;
+  run_stage(s->job, s->run, s->stage, s->streams, units);
+}
+
+/* All stages, in order. Parts that share streams meet after each. */
 static void run_stages(const Job *job, stage_function run, long part, long num_stages) {
   long n = job->unit_parts, streams = part / n;
+  Meeting meeting = {.begun = &job->begun[streams * n], .ended = &job->ended[streams], .num_parts = n};
   for (long stage = 0; stage < num_stages; stage++) {
-    if (n == 1) {
-      run_stage(job, run, stage, streams, 0);
-      continue;
-    }
-    for (long i = 0; i < n; i++) {
-      long units = (part + i) % n;
-      if (!counter_raise_from(&job->begun[streams * n + units], stage)) continue;
-      run_stage(job, run, stage, streams, units);
-      counter_add(&job->ended[streams]);
-    }
-    counter_wait(&job->ended[streams], (stage + 1) * n);
+    StageOfStreams s = {job, run, stage, streams};
+    team_stage(&meeting, part % n, stage, run_units, &s);
   }
   end_products(job->precision);
 }
@@ -264,6 +287,14 @@ void recurrence_forward_part(void *data, long part) {
 static void backward_part(void *data, long part) {
   const Job *job = data;
   run_stages(job, CELLS[job->w->cell].backward, part, job->w->T * job->cell->num_stages + 1);
+}
+
+void recurrence_forward_stage(const Job *job, long stage, long part) {
+  run_stage(job, CELLS[job->w->cell].forward, stage, 0, part);
+}
+
+void recurrence_backward_stage(const Job *job, long stage, long part) {
+  run_stage(job, CELLS[job->w->cell].backward, stage, 0, part);
 }
 
 /* ---- a call ---- */
@@ -398,4 +429,4 @@ int charrnn_backward(const Window *w) {
 }
 
 /* Raised whenever a structure or function that Python calls changes. */
-int charrnn_abi(void) { return 6; }
+int charrnn_abi(void) { return 7; }

@@ -13,4 +13,10 @@ void recurrence_pack(void *job, long panel);
 /* Runs one part of the streams through the window: fills hidden and cells, and saved. */
 void recurrence_forward_part(void *job, long part);
 
+/* One stage of job->unit_parts parts that share all streams; T * num_stages stages make a window. The caller keeps
+ * their order and lets the parts meet. Backward, job->grad_state, job->grad_factors and the window's grad_cells hold 0
+ * before the first stage; afterwards the gradients of all gates are complete. */
+void recurrence_forward_stage(const Job *job, long stage, long part);
+void recurrence_backward_stage(const Job *job, long stage, long part);
+
 #endif

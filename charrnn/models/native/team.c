@@ -97,13 +97,35 @@ static void run_on_pool(Work *work, long num_threads) {
   pthread_mutex_unlock(&busy);
 }
 
-void counter_wait(const Counter *counter, long least) {
+/* Raises a counter by 1 if it is at `from`, for one of all that try; whether it was this one. */
+static int counter_raise_from(Counter *counter, long from) {
+  return atomic_load_explicit(&counter->value, memory_order_relaxed) == from &&
+         atomic_compare_exchange_strong(&counter->value, &from, from + 1);
+}
+
+/* Returns once the counter has come to `least`; all that was written before it was raised so far is then seen. */
+static void counter_wait(const Counter *counter, long least) {
   for (long tries = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < least; tries++) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
     if (tries > 2000) sched_yield(); /* the one waited for may need this core */
   }
+}
+
+void team_stage(const Meeting *meeting, long own, long stage, part_function function, void *data) {
+  long n = meeting->num_parts;
+  if (n == 1) {
+    function(data, 0);
+    return;
+  }
+  for (long i = 0; i < n; i++) {
+    long part = (own + i) % n;
+    if (!counter_raise_from(&meeting->begun[part], stage)) continue;
+    function(data, part);
+    atomic_fetch_add(&meeting->ended->value, 1);
+  }
+  counter_wait(meeting->ended, (stage + 1) * n);
 }
 
 void team_run(part_function function, void *job, long num_parts, long num_threads) {

@@ -20,15 +20,17 @@ typedef struct {
   _Alignas(64) atomic_long value;
 } Counter;
 
-/* Raises a counter by 1 if it is at `from`, for one of all that try; whether it was this one. */
-static inline int counter_raise_from(Counter *counter, long from) {
-  return atomic_load_explicit(&counter->value, memory_order_relaxed) == from &&
-         atomic_compare_exchange_strong(&counter->value, &from, from + 1);
-}
+/* Where the parts of a job meet after each stage of it. */
+typedef struct {
+  Counter *begun; /* (num_parts,) stages that each part has begun, 0 at first */
+  Counter *ended; /* stages ended, summed over the parts, 0 at first */
+  long num_parts;
+} Meeting;
 
-static inline void counter_add(Counter *counter) { atomic_fetch_add(&counter->value, 1); }
-
-/* Returns once the counter has come to `least`; all that was written before it was raised so far is then seen. */
-void counter_wait(const Counter *counter, long least);
+/* Stage 0, 1, ... of a job, its parts shared by all threads that call this for the same stages in order; it returns
+ * once every part has ended. A thread begins with its own part and runs another's whose thread is late, so that it
+ * never waits for a thread that has not begun. What `function` does may depend on stage and part alone, and only inside
+ * it is it safe to read what other parts write. */
+void team_stage(const Meeting *meeting, long own, long stage, part_function function, void *data);
 
 #endif

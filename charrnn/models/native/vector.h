@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__F16C__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -33,6 +35,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Before a loop of at most 16 rounds whose sums are to stay in registers: gcc leaves larger bodies rolled. */
+#if defined(__clang__)
+#define UNROLLED
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 typedef int32_t mask __attribute__((vector_size(4 * LANES)));
@@ -48,6 +57,57 @@ static inline float *new_floats(long count) {
 INLINE vec splat(float value) { return value - (vec){0}; }
 INLINE vec load(const float *from) { return *(const loose_vec *)from; }
 INLINE void store(float *to, vec value) { *(loose_vec *)to = value; }
+
+/* Whether floats can be kept in half precision, which has 11 bits and ends at 65504. */
+#if defined(__AVX512F__) || (defined(__AVX__) && defined(__F16C__)) || defined(__aarch64__)
+#define HAVE_HALF 1
+#else
+#define HAVE_HALF 0
+#endif
+
+INLINE vec load_half(const uint16_t *from) {
+#if defined(__AVX512F__)
+  return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)from));
+#elif HAVE_HALF && LANES == 8
+  return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const void *)from));
+#elif HAVE_HALF
+  return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
+#else
+  (void)from;
+  __builtin_unreachable();
+#endif
+}
+
+/* Rounded to the nearest, of two equally near to the even one. */
+INLINE void store_half(uint16_t *to, vec value) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256((void *)to, _mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif HAVE_HALF && LANES == 8
+  _mm_storeu_si128((void *)to, _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
+#elif HAVE_HALF
+  vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)value)));
+#else
+  (void)to, (void)value;
+  __builtin_unreachable();
+#endif
+}
+
+INLINE vec round_half(vec value) {
+  uint16_t half[LANES];
+  store_half(half, value);
+  return load_half(half);
+}
+
+/* A float as two halves `plane` apart: rounded, and 2^11 times what that leaves. Together they have its 24 bits, for
+ * values from 2^-14 to 65504. */
+INLINE vec load_split(const uint16_t *from, long plane) {
+  return load_half(from) + load_half(from + plane) * splat(0x1p-11f);
+}
+
+INLINE void store_split(uint16_t *to, long plane, vec value) {
+  store_half(to, value);
+  store_half(to + plane, (value - round_half(value)) * splat(0x1p11f));
+}
 
 /* The first n lanes, 0 in the others: rows need not be whole vectors. */
 INLINE vec load_first(const float *from, long n) {

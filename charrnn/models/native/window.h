@@ -8,7 +8,7 @@
 #include "product.h"
 #include "team.h"
 
-enum { OK, NO_MEMORY, BAD_ID, NO_BF16 };
+enum { OK, NO_MEMORY, BAD_ID, NO_BF16, NOT_FINITE };
 
 /* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
 typedef struct {
@@ -42,18 +42,20 @@ typedef struct {
   long G, panels, padded;                   /* gates; panels of units; units in them */
   long stream_parts, unit_parts, num_parts; /* a part: some streams, some units; num_parts their product */
   Precision precision;
-  long K;              /* H, padded as the precision has it */
-  long panel_floats;   /* of one gate in one packed panel */
-  float *packed;       /* (panels, G, panel_floats) */
-  uint16_t *rounded;   /* (2, B, G*K): factors of even and odd stages, where they are rounded */
-  Counter *begun;      /* (num_parts,) stages begun */
-  Counter *ended;      /* (stream_parts,) stages ended, summed over the parts of these streams */
-  float *bias;         /* (G, padded) */
-  long x_stride;       /* floats from one row of the input's share to the next: G*H, or more */
-  float *saved;        /* Window.saved, or room for one step */
-  long saved_step;     /* floats from one step's saved values to the next's: B*S*H, or 0 */
-  float *grad_state;   /* (B, padded): carried from step to step */
-  float *grad_factors; /* (B, padded): of the second stage's, where a step has two */
+  long K;                    /* H, padded as the precision has it */
+  long panel_floats;         /* of one gate in one packed panel */
+  float *packed;             /* (panels, G, panel_floats) */
+  const uint16_t *half;      /* the same in half precision, for a single stream to read in its place; or NULL */
+  int reads_forward_weights; /* backward, in float32: `packed` is as the forward pass has it */
+  uint16_t *rounded;         /* (2, B, G*K): factors of even and odd stages, where they are rounded */
+  Counter *begun;            /* (num_parts,) stages begun */
+  Counter *ended;            /* (stream_parts,) stages ended, summed over the parts of these streams */
+  float *bias;               /* (G, padded) */
+  long x_stride;             /* floats from one row of the input's share to the next: G*H, or more */
+  float *saved;              /* Window.saved, or room for one step */
+  long saved_step;           /* floats from one step's saved values to the next's: B*S*H, or 0 */
+  float *grad_state;         /* (B, padded): carried from step to step */
+  float *grad_factors;       /* (B, padded): of the second stage's, where a step has two */
 } Job;
 
 #endif
