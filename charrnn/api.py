@@ -101,7 +101,7 @@ def count(
     """A model of counts of texts, as ``charrnn count`` makes it in seconds; it is kept as a run.
 
     >>> import charrnn
-    >>> counts = charrnn.count("text.txt", memory=1)
+    >>> counts = charrnn.count("text.txt", memory=1, out="others")
     >>> counts.path.parent.name
     'text-counts'
 

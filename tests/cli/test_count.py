@@ -60,11 +60,11 @@ def test_runs_lists_the_score_and_time_of_counts(here):
 
 def test_inspect_tells_score_memory_and_members(here):
     counts = invoke("inspect", "text-counts", cwd=here).out
-    assert "held-out loss" in counts
+    assert "scored 0." in counts or "scored 1." in counts
     assert "with at most 1 MiB" in counts
     mixture = invoke("inspect", "text-mix", cwd=here).out
-    assert "LSTM 1x4: held-out loss" in mixture
-    assert "counts: held-out loss" in mixture
+    assert "LSTM 1x4: scored" in mixture
+    assert "counts: scored" in mixture
 
 
 def test_the_better_by_held_out_score_counts_more(here):
