@@ -422,7 +422,8 @@ def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[st
     for step in ([*command, str(source), "-o", str(program)], [str(program)]):
         if subprocess.run(step, capture_output=True, timeout=120).returncode != 0:
             pytest.skip(f"no working -fsanitize={sanitizers} here")
-    included = ["stdio.h", *map(str, build.sources())]
+    # Counts are compiled by rules of their own, and have a driver of their own.
+    included = ["stdio.h", *(str(path) for path in build.sources() if path.name != "counts.c")]
     source.write_text("".join(f'#include "{name}"\n' for name in included) + SANITIZED)
     subprocess.run([*command, str(source), "-o", str(program), "-lm"], check=True, capture_output=True, timeout=120)
     done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
