@@ -161,7 +161,7 @@ def test_the_same_text_gives_the_same_model(fresh):
     same(first, second)
 
 
-def test_a_score_of_the_file_is_that_of_the_model_that_was_made(fresh):
+def test_the_stored_model_scores_as_the_one_that_was_made(fresh):
     told = json.loads(counted("text.txt", "--json", cwd=fresh))
     held_out = WORDS[len(WORDS) - told["num_predictions"] - 1 :]
     code, out, err = invoke("perplexity", "text-counts", "-", "--json", stdin=held_out.encode(), cwd=fresh)

@@ -86,5 +86,5 @@ def test_a_tree_that_is_too_deep_is_refused():
     [2.0 ** np.arange(60), 2.0 ** -np.arange(60) * 2**60, 1.5 ** np.arange(100), np.arange(65_536) == 40_000],
     ids=["doubling", "halving", "growing", "one alone"],
 )
-def test_the_tree_of_any_text_is_deep_enough_for_none_to_be_refused(seen):
+def test_the_tree_of_no_text_is_too_deep(seen):
     assert Tree(weighted_cuts(seen.astype(np.int64))).path.shape[1] < 100

@@ -86,7 +86,7 @@ def test_streams_side_by_side_have_the_numbers_of_the_equations():
     both.read(together[:-1], targets=together[1:], logits=True)
 
 
-def test_a_line_longer_than_what_is_kept_has_the_numbers_of_the_equations():
+def test_a_line_longer_than_what_is_kept_equals_the_equations():
     ids = np.ones(1200, np.int64)
     ids[[3, 1150]] = 0
     both = Both(ids, classes_for(2), num_lines=256)
