@@ -153,7 +153,7 @@ def require_same_vocab(one: Vocab, other: Vocab) -> None:
     ]
     raise InputError(
         f"models of different vocabularies cannot be mixed: {'; '.join(said)}. Make both from the same text, "
-        "or both with --level byte"
+        "or both of bytes (`level=byte`)"
     )
 
 

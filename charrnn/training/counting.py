@@ -62,7 +62,7 @@ def count_texts(
     """
     texts = open_texts(text, known=None)
     if texts.vocab.size > MAX_SYMBOLS:
-        raise InputError(f"the text has {texts.vocab.size:,} different characters; count it with --level byte")
+        raise InputError(f"the text has {texts.vocab.size:,} different characters; count its bytes (`level=byte`)")
     ids = np.asarray(texts.train_ids, np.int64)
     started = time.perf_counter()
     learned = learn(

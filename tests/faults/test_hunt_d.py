@@ -28,7 +28,7 @@ def test_commands_to_go_on_with_can_be_typed_as_they_are_shown(here):
     code, out, _ = invoke("train", "text.txt", "--out", "my runs", "--name", "r", "--steps", "2", *TINY)
     assert code == 0
     shown = [shlex.split(line[line.index("charrnn") :]) for line in out.splitlines() if " charrnn " in line]
-    assert [words[2] for words in shown] == ["my runs/r"] * 2
+    assert [words[2] for words in shown if words[1] != "count"] == ["my runs/r"] * 2
     _, _, err = invoke("train", "text.txt", "--out", "my runs", "--name", "r", "--steps", "2", *TINY)
     assert "go on with --resume 'my runs/r'," in err
 
