@@ -45,7 +45,7 @@ class Continuations:
         if memory and needed > memory // 2:
             raise SettingsError(
                 f"the index of a training text of {len(ids):,} symbols takes {needed / 2**30:.1f} GiB, more than half "
-                f"of this machine's memory; leave --max-copy out, or name a part of the text with --training-text"
+                f"of this machine's memory; leave `max_copy` out, or name a part of the text with `training_text`"
             )
         self.num_before = num_before
         self.num_symbols = num_symbols
