@@ -43,7 +43,7 @@ def measure(text: str, budgets: list[float], *, num_scored: int, seed: int) -> l
     """Nats per character of each predictor at each budget, and the seconds that scoring took."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        corpus = open_corpus([text])
+        corpus = open_corpus([text], level="char")
         held_out = Path(folder, "held-out.txt")
         held_out.write_text(corpus.vocab.decode(split(corpus.ids, 0.1).held_out[:num_scored]), newline="")
         started = time.perf_counter()

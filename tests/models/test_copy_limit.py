@@ -165,7 +165,7 @@ def test_a_text_of_no_more_than_the_limit_forbids_nothing():
 
 def test_a_text_too_large_for_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(copy_limit, "num_memory_bytes", lambda: 2 * 24 * len(IDS) - 1)
-    with pytest.raises(SettingsError, match="--max-copy"):
+    with pytest.raises(SettingsError, match="`max_copy`"):
         Continuations(IDS, 5, VOCAB.size)
     monkeypatch.setattr(copy_limit, "num_memory_bytes", lambda: 2 * 24 * len(IDS))
     Continuations(IDS, 5, VOCAB.size)
