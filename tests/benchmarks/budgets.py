@@ -98,10 +98,14 @@ def draw(measured: list[dict], target: Path) -> None:
     size = (4 * len(measured), 3.4)
     figure, panels = plt.subplots(1, len(measured), figsize=size, layout="constrained", squeeze=False)
     for axes, each in zip(panels[0], measured, strict=True):
-        seconds = [row["seconds"] for row in each["rows"]]
+        rows = sorted(each["rows"], key=lambda row: row["seconds"])
         for name, colour in COLOURS.items():
-            axes.plot(seconds, [row[name] for row in each["rows"]], color=colour, marker="o", label=name)
+            axes.plot(
+                [row["seconds"] for row in rows], [row[name] for row in rows], color=colour, marker="o", label=name
+            )
         axes.set_xscale("log")
+        axes.set_xticks([row["seconds"] for row in rows], [f"{row['seconds']:g}" for row in rows])
+        axes.minorticks_off()
         axes.set_title(each["text"], color=INK)
         axes.set_xlabel("seconds of training the network", color=INK)
         axes.set_ylabel("nats per held-out character", color=INK)
