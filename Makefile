@@ -35,11 +35,13 @@ check: $(READY) ## Run linters and type checker alone.
 docs: $(READY) ## Write docs/reference.md anew from the command line.
 	$(BIN)/python -m charrnn.cli.reference > docs/reference.md
 
-pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; ten minutes, with a network.
+pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; a quarter of an hour, with a network.
 	$(BIN)/charrnn corpus english shakespeare
 	$(BIN)/python tests/benchmarks/terminal_picture.py corpora/english.txt docs/pictures/terminal.svg
 	$(BIN)/python tests/benchmarks/notebook_output.py docs/first-steps.ipynb
 	$(BIN)/python tests/benchmarks/loss_picture.py corpora/shakespeare.txt 1.42 docs/pictures/loss.svg
+	$(BIN)/python tests/benchmarks/budgets.py corpora/shakespeare.txt 10 30 85 --out $(VENV)/budgets.json
+	$(BIN)/python tests/benchmarks/budgets.py --draw $(VENV)/budgets.json docs/pictures/budgets.svg
 
 bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
 	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)
