@@ -327,8 +327,9 @@ def _decide(tables: Tables, position: _Position, node: _Node) -> _Decision:
     x = np.zeros(NUM_INPUTS, _F)
     bins, parts = [], []
     for at, name in enumerate(("ever", "lately")):
-        bins.append(CONSTANTS.bins[odds[at, known]].astype(np.int64))
-        parts.append(CONSTANTS.parts[odds[at, known]])
+        place = CONSTANTS.bins[odds[at, known]]
+        bins.append(place.astype(np.int64))
+        parts.append(place - bins[at].astype(_F))
         flat = w[name].reshape(-1)
         rows = (known * LEVELS + levels) * BINS
         x[2 * known + at] = _log_odds(_between(flat, rows + bins[at], parts[at]))
@@ -438,7 +439,7 @@ def _learn_slots(d: _Decision, bit: int) -> None:
 def _meet(tables: Tables, reader: Array, symbol: int, learn: Learn) -> float:
     """-ln p of the next symbol; learns from it as asked, after all its decisions: its probability is that of spread."""
     position = _look(tables, reader)
-    nats = 0.0
+    nats, product = 0.0, 1.0
     node = _Node(0, 0, tables.num_symbols)
     made = []
     while node.hi - node.lo > 1:
@@ -446,7 +447,10 @@ def _meet(tables: Tables, reader: Array, symbol: int, learn: Learn) -> float:
         bit = int(symbol >= tables.cuts[node.node])
         decision = _decide(tables, position, node)
         p = float(decision.probability)
-        nats -= log(p if bit else 1 - p)
+        product *= p if bit else 1 - p
+        if product < 1e-200:  # before it is lost
+            nats -= log(product)
+            product = 1.0
         made.append((decision, bit))
         node = node.part(tables, bit)
     for decision, bit in made:
@@ -454,7 +458,7 @@ def _meet(tables: Tables, reader: Array, symbol: int, learn: Learn) -> float:
             _learn_weights(tables, position, decision, bit, learn)
         if learn & Learn.COUNTS:
             _learn_slots(decision, bit)
-    return nats
+    return nats - log(product)
 
 
 def _spread(tables: Tables, position: _Position, node: _Node, logit: float, logits: Array) -> None:

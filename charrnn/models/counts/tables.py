@@ -74,8 +74,7 @@ class Constants:
         stretch: (4097,) ln(p / (1 - p)).
         squash: (4097,) 1 / (1 + exp(-z)) for z from -14 to 14.
         rates: (256,) of a slot that was seen n times.
-        bins: (4096,) the bin below the log odds of p.
-        parts: (4096,) how far p lies from there towards the next bin.
+        bins: (4096,) where the log odds of p lie among the bins; the fraction says how far on the way to the next.
         levels: (256,) class of how often a slot was seen.
     """
 
@@ -83,7 +82,6 @@ class Constants:
     squash: Array
     rates: Array
     bins: Array
-    parts: Array
     levels: Array
 
     @classmethod
@@ -99,9 +97,8 @@ class Constants:
             odds.astype(np.float32),
             _squash(np.arange(4097) * 28 / 4096 - 14).astype(np.float32),
             (1 / (seen + 1.6)).astype(np.float32),
-            at.astype(np.int64).astype(np.float32),
-            (at - at.astype(np.int64)).astype(np.float32),
-            np.minimum(levels, LEVELS - 1),
+            at.astype(np.float32),
+            np.minimum(levels, LEVELS - 1).astype(np.int32),
         )
 
 

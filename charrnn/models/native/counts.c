@@ -7,11 +7,21 @@
  *
  * A symbol is found by decisions: node n divides symbols lo..hi at cuts[n]. Nodes are numbered from the root, left
  * before right: the left part of node n is node n + 1, the right one n + (cuts[n] - lo).
+ *
+ * What slots hold depends on the text alone, not on the weights that mix them. So symbols go through in blocks, and
+ * each block in two stages: `gather` looks at the slots of every decision, and learns in them; `mix` predicts from what
+ * was seen, and learns the weights. While one thread mixes a block, another gathers the next.
  */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "team.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__clang__)
 #pragma clang fp contract(off)
@@ -42,6 +52,8 @@ enum {
   LEARN_COUNTS = 1,
   LEARN_WEIGHTS = 2,
   LEARN_SLOWLY = 4,
+  BLOCK = 2048, /* decisions of a block */
+  AHEAD = 3,    /* symbols whose lines are on their way from memory */
   LETTER = 1,
   NEWLINE = 3,
 };
@@ -52,12 +64,6 @@ typedef struct {
   uint16_t check[LINE_SLOTS], ever[LINE_SLOTS], lately[LINE_SLOTS];
   uint8_t seen[LINE_SLOTS], unused[LINE_SLOTS];
 } Line;
-
-typedef struct {
-  Line *line; /* where it lies, or would */
-  int at;     /* -1: there is none */
-  uint16_t check;
-} Slot;
 
 /* What is learned beside the slots. Mirrors `_Weights` in counts.py. */
 typedef struct {
@@ -82,11 +88,11 @@ typedef struct {
   const int64_t *cuts;    /* (V - 1,) */
   const uint8_t *classes; /* (V,) LETTER, NEWLINE or another number */
   CountWeights weights;
-  const float *stretch;      /* (4097,) ln(p / (1 - p)) */
-  const float *squash;       /* (4097,) 1 / (1 + exp(-z)), z from -14 to 14 */
-  const float *rates;        /* (256,) of a slot seen n times */
-  const float *bins, *parts; /* (4096,) the bin below a probability's log odds, and how far it lies towards the next */
-  const int64_t *levels;     /* (256,) */
+  const float *stretch;  /* (4097,) ln(p / (1 - p)) */
+  const float *squash;   /* (4097,) 1 / (1 + exp(-z)), z from -14 to 14 */
+  const float *rates;    /* (256,) of a slot seen n times */
+  const float *bins;     /* (4096,) where a probability's log odds lie among the bins */
+  const int32_t *levels; /* (256,) */
 } Counts;
 
 /* What is remembered of a stream; all zero at its start. Mirrors `reference.READER`. */
@@ -101,7 +107,7 @@ typedef struct {
 /* Mirrors `_Reading` in counts.py. */
 typedef struct {
   Counts *counts;
-  int64_t T, B, learn;
+  int64_t T, B, learn, num_threads;
   Reader *readers;        /* (B,) */
   const int64_t *ids;     /* (T, B) read */
   const int64_t *targets; /* (T, B) scored after each, or NULL */
@@ -109,32 +115,54 @@ typedef struct {
   double *logits;         /* (B, V) ln p of what follows the last, or NULL */
 } Reading;
 
-/* Of one symbol that is to come. */
+/* What a stream says of the symbol that is to come. */
 typedef struct {
   uint64_t hashes[K];
   int64_t expected[M]; /* the symbol that follows in the match, or -1 */
-  int64_t lengths[M];  /* its class of length; 0: no match */
-  int64_t last, last_two;
+  int lengths[M];      /* its class of length; 0: no match */
+  uint64_t last, last_two;
 } Position;
 
-/* Of one decision. */
+/* Where the slots of up to GROUP_DEPTH decisions lie. */
 typedef struct {
-  Slot slots[K];
-  int level[K], bin[K], bin_lately[K];
-  float part[K], part_lately[K];
-  int agrees[M]; /* 0: the match is not in this node; else 1 + the bit it expects */
-  float *weights[3], *final, *first, *second;
-  _Alignas(64) float inputs[I];
-  float z[4], p[3], mixed, part_z, probability;
-  int bin_z;
+  uint32_t lines[K];
+  uint16_t checks[K];
+} Group;
+
+/* Of one decision: its node, and what its slots hold. */
+typedef struct {
+  uint16_t ever[K], lately[K];
+  uint8_t seen[K];   /* 0: never */
+  uint8_t agrees[M]; /* 0: the match is not in this node; else 1 + the bit it expects */
+  uint8_t depth, bit;
+  uint16_t from_group; /* node less that of its group */
+  int32_t node;
 } Decision;
 
+/* One symbol that is predicted, and learned from as `learn` says. */
 typedef struct {
-  int64_t node, lo, hi, group;
-  int depth;
-  Line *lines[K];
-  uint16_t checks[K];
-} Node;
+  uint64_t last, last_two;
+  int lengths[M], learn, first_decision, num_decisions, first_group;
+  double *nats; /* where -ln p is asked for, or NULL */
+} Symbol;
+
+/* Symbols that go through together. */
+typedef struct {
+  int num_symbols, num_decisions, num_groups;
+  Symbol *symbols;     /* room for as many as decisions, since each symbol but that of V = 1 has some */
+  Decision *decisions; /* (size,) */
+  Group *groups;       /* (size,) */
+} Block;
+
+/* What came of one decision. */
+typedef struct {
+  int32_t cell[2][K]; /* of (K, LEVELS, BINS): the lower of two between which a value was taken; ever and lately */
+  float part[2][K], known[K];
+  float *weights[3], *final, *first, *second;
+  _Alignas(64) float inputs[I];
+  float z[4], p[3], mixed, part_z;
+  int bin_z;
+} Mixed;
 
 static const int ORDERS[NUM_ORDERS] = {0, 1, 2, 3, 4, 5, 6, 8, 12, 18};
 
@@ -152,11 +180,11 @@ static inline uint64_t recent(const Reader *reader, int64_t back) {
   return reader->num_read >= back ? (uint64_t)reader->recent[(reader->num_read - back) % RECENT] + 1 : 0;
 }
 
-static int64_t length_class(int64_t length) {
-  if (length < 16) return length;
-  if (length < 32) return 16 + (length - 16) / 4;
-  if (length < 64) return 20 + (length - 32) / 8;
-  if (length < 512) return 24 + (length - 64) / 64;
+static int length_class(int64_t length) {
+  if (length < 16) return (int)length;
+  if (length < 32) return (int)(16 + (length - 16) / 4);
+  if (length < 64) return (int)(20 + (length - 32) / 8);
+  if (length < 512) return (int)(24 + (length - 64) / 64);
   return 31;
 }
 
@@ -166,13 +194,19 @@ static uint32_t *place(const Counts *counts, const Reader *reader, int m) {
   return counts->places[m] + (scramble(reader->rolling[m]) & (uint64_t)(counts->num_places - 1));
 }
 
-/* Takes a symbol into what is remembered of the stream, and into the text where it is learned from. */
-static void push(Counts *counts, Reader *reader, int64_t id, int learns) {
+/* GOLDEN to the power of the shortest match: what a symbol that leaves it has become in `rolling`. */
+static void powers_of(const Counts *counts, uint64_t *powers) {
   for (int m = 0; m < M; m++) {
-    int64_t min_length = counts->min_lengths[m];
-    uint64_t power = 1;
-    for (int64_t i = 0; i < min_length; i++) power *= GOLDEN;
-    reader->rolling[m] = reader->rolling[m] * GOLDEN + (uint64_t)id + 1 - power * recent(reader, min_length);
+    powers[m] = 1;
+    for (int64_t i = 0; i < counts->min_lengths[m]; i++) powers[m] *= GOLDEN;
+  }
+}
+
+/* Takes a symbol into what is remembered of the stream, and into the text where it is learned from. */
+static void push(Counts *counts, const uint64_t *powers, Reader *reader, int64_t id, int learns) {
+  for (int m = 0; m < M; m++) {
+    uint64_t leaving = powers[m] * recent(reader, counts->min_lengths[m]);
+    reader->rolling[m] = reader->rolling[m] * GOLDEN + (uint64_t)id + 1 - leaving;
     if (reader->length[m] && reader->pointer[m] < counts->num_text && counts->text[reader->pointer[m]] == id) {
       reader->length[m]++;
       reader->pointer[m]++;
@@ -239,64 +273,193 @@ static void look(const Counts *counts, const Reader *reader, Position *position)
     position->expected[m] = goes_on ? counts->text[reader->pointer[m]] : -1;
     position->lengths[m] = goes_on ? length_class(reader->length[m]) : 0;
   }
-  position->last = (int64_t)last;
-  position->last_two = (int64_t)(last * 65537 + before);
+  position->last = last;
+  position->last_two = last * 65537 + before;
 }
 
-/* ---- one decision ---- */
+/* ---- a block: what is known of its symbols' places and what their slots hold ---- */
 
-static void enter(const Counts *counts, const Position *position, Node *node) {
-  node->group = node->node;
+/* A node on the way to a symbol, which lies in lo..hi - 1. */
+typedef struct {
+  int64_t node, lo, hi;
+  int depth;
+} Node;
+
+static Node root_of(const Counts *counts) { return (Node){.lo = 0, .hi = counts->V}; }
+
+static Node part_of(const Counts *counts, Node node, int bit) {
+  int64_t cut = counts->cuts[node.node];
+  node.node += bit ? cut - node.lo : 1;
+  if (bit)
+    node.lo = cut;
+  else
+    node.hi = cut;
+  node.depth++;
+  return node;
+}
+
+static void enter(const Counts *counts, const Position *position, int64_t node, Group *group) {
   for (int k = 0; k < K; k++) {
-    uint64_t hash = scramble(position->hashes[k] + (uint64_t)(node->group + 1) * GOLDEN);
-    node->lines[k] = counts->lines + (hash & (uint64_t)(counts->num_lines - 1));
-    node->checks[k] = (uint16_t)(hash >> 48);
-    __builtin_prefetch(node->lines[k], 1);
-    __builtin_prefetch((char *)node->lines[k] + 64, 1);
+    uint64_t hash = scramble(position->hashes[k] + (uint64_t)(node + 1) * GOLDEN);
+    group->lines[k] = (uint32_t)(hash & (uint64_t)(counts->num_lines - 1));
+    group->checks[k] = (uint16_t)(hash >> 48);
   }
 }
 
-static inline uint16_t check_of(const Node *node, int k) {
-  uint16_t check = (uint16_t)(node->checks[k] ^ (uint16_t)((uint64_t)(node->node - node->group) * 0x9E37u));
-  return check ? check : 1;
+static void fetch(const Counts *counts, const Group *group) {
+  for (int k = 0; k < K; k++) {
+    const char *line = (const char *)(counts->lines + group->lines[k]);
+    __builtin_prefetch(line, 1);
+    __builtin_prefetch(line + 64, 1);
+  }
 }
 
-typedef uint16_t Checks __attribute__((vector_size(2 * LINE_SLOTS)));
-
-/* The slot of a decision in context k, if there is one. */
-static Slot find(const Node *node, int k) {
-  Slot slot = {node->lines[k], -1, check_of(node, k)};
-  Checks held;
-  uint64_t same[LINE_SLOTS / 4];
-  memcpy(&held, slot.line->check, sizeof held);
-  held = (Checks)(held == slot.check);
-  memcpy(same, &held, sizeof same);
-  for (int i = 0; i < LINE_SLOTS / 4 && slot.at < 0; i++)
-    if (same[i]) slot.at = 4 * i + (__builtin_ctzll(same[i]) >> 4);
-  return slot;
+static void begin_decision(const Counts *counts, const Position *position, Node node, int64_t group, Decision *d) {
+  int64_t cut = counts->cuts[node.node];
+  d->node = (int32_t)node.node;
+  d->from_group = (uint16_t)(node.node - group);
+  d->depth = (uint8_t)node.depth;
+  for (int m = 0; m < M; m++) {
+    int64_t expected = position->expected[m];
+    d->agrees[m] = (uint8_t)(expected >= node.lo && expected < node.hi ? 1 + (expected >= cut) : 0);
+  }
 }
 
-/* Makes sure that there is a slot to learn with: where there is none, the one of its line seen least gives way. */
-static void claim(Slot *slot) {
-  Line *line = slot->line;
-  if (slot->at >= 0 && line->check[slot->at] == slot->check) return;
+/* The place in its line of each slot of a decision, -1 where there is none, and what the slots hold. */
+static void find(const Counts *counts, const Group *group, Decision *d, int8_t *places, uint16_t *checks) {
+  uint16_t own = (uint16_t)((uint32_t)d->from_group * 0x9E37u);
+  for (int k = 0; k < K; k++) {
+    uint16_t check = (uint16_t)(group->checks[k] ^ own);
+    checks[k] = check ? check : 1;
+  }
+  for (int k = 0; k < K; k++) {
+    const Line *line = counts->lines + group->lines[k];
+    int at = -1;
+#if defined(__AVX2__)
+    __m256i same =
+        _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)line->check), _mm256_set1_epi16((short)checks[k]));
+    uint32_t mask = (uint32_t)_mm256_movemask_epi8(same);
+    if (mask) at = __builtin_ctz(mask) >> 1;
+#else
+    for (int i = LINE_SLOTS - 1; i >= 0; i--) at = line->check[i] == checks[k] ? i : at;
+#endif
+    places[k] = (int8_t)at;
+    int there = at >= 0;
+    at &= LINE_SLOTS - 1;
+    d->ever[k] = line->ever[at];
+    d->lately[k] = line->lately[at];
+    d->seen[k] = there ? line->seen[at] : 0;
+  }
+}
+
+/* Makes sure that there is a slot to learn in: where there is none, the one of its line seen least gives way. */
+static int claim(Line *line, int at, uint16_t check) {
+  if (at >= 0 && line->check[at] == check) return at;
   int least = 0;
   for (int i = 1; i < LINE_SLOTS; i++)
     if (line->seen[i] < line->seen[least]) least = i;
-  line->check[least] = slot->check;
+  line->check[least] = check;
   line->ever[least] = line->lately[least] = 32768;
   line->seen[least] = 0;
-  slot->at = least;
+  return least;
 }
 
-static void learn_slot(const Counts *counts, Slot slot, int bit) {
-  Line *line = slot.line;
-  int at = slot.at;
-  float y = bit ? 65535.0f : 0.0f, rate = counts->rates[line->seen[at]], fast = rate > 0.2f ? rate : 0.2f;
-  line->ever[at] = (uint16_t)((float)line->ever[at] + (y - (float)line->ever[at]) * rate);
-  line->lately[at] = (uint16_t)((float)line->lately[at] + (y - (float)line->lately[at]) * fast);
-  if (line->seen[at] < MAX_SEEN) line->seen[at]++;
+static void learn_slots(const Counts *counts, const Group *group, const Decision *d, const int8_t *places,
+                        const uint16_t *checks) {
+  float y = d->bit ? 65535.0f : 0.0f;
+  for (int k = 0; k < K; k++) {
+    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
+    if (places[k] < 0 && follows && !d->seen[k - 1]) continue;
+    Line *line = counts->lines + group->lines[k];
+    int at = claim(line, places[k], checks[k]);
+    float rate = counts->rates[line->seen[at]], fast = rate > 0.2f ? rate : 0.2f;
+    line->ever[at] = (uint16_t)((float)line->ever[at] + (y - (float)line->ever[at]) * rate);
+    line->lately[at] = (uint16_t)((float)line->lately[at] + (y - (float)line->lately[at]) * fast);
+    if (line->seen[at] < MAX_SEEN) line->seen[at]++;
+  }
 }
+
+/* Adds a symbol that is met next, and where its slots lie. */
+static void meet(const Counts *counts, const Reader *reader, int64_t id, int learn, double *nats, Block *block) {
+  Symbol *symbol = block->symbols + block->num_symbols++;
+  Position position;
+  look(counts, reader, &position);
+  *symbol = (Symbol){.last = position.last,
+                     .last_two = position.last_two,
+                     .learn = learn,
+                     .first_decision = block->num_decisions,
+                     .first_group = block->num_groups,
+                     .nats = nats};
+  memcpy(symbol->lengths, position.lengths, sizeof position.lengths);
+  int64_t group = 0;
+  for (Node node = root_of(counts); node.hi - node.lo > 1;) {
+    if (node.depth % GROUP_DEPTH == 0) {
+      group = node.node;
+      enter(counts, &position, group, block->groups + block->num_groups++);
+    }
+    Decision *d = block->decisions + block->num_decisions++;
+    begin_decision(counts, &position, node, group, d);
+    d->bit = id >= counts->cuts[node.node];
+    node = part_of(counts, node, d->bit);
+  }
+  symbol->num_decisions = block->num_decisions - symbol->first_decision;
+}
+
+/* How far the symbols have gone into blocks. */
+typedef struct {
+  const Reading *reading;
+  uint64_t powers[M];
+  int64_t t, b;
+  int learned; /* whether what comes next was learned from when it was scored */
+} Feed;
+
+/* Fills a block with symbols; leaves it empty at the end. */
+static void fill(Feed *feed, Block *block) {
+  const Reading *reading = feed->reading;
+  Counts *counts = reading->counts;
+  block->num_symbols = block->num_decisions = block->num_groups = 0;
+  for (; feed->b < reading->B; feed->b++, feed->t = 0, feed->learned = 0) {
+    Reader *reader = reading->readers + feed->b;
+    for (; feed->t < reading->T; feed->t++) {
+      if (block->num_decisions + 2 * MAX_DEPTH > BLOCK || block->num_symbols + 2 > BLOCK) return;
+      int64_t at = feed->t * reading->B + feed->b, id = reading->ids[at];
+      int learn = (int)reading->learn;
+      if (learn && !feed->learned && reader->num_read) meet(counts, reader, id, learn, NULL, block);
+      push(counts, feed->powers, reader, id, learn & LEARN_COUNTS);
+      feed->learned = 0;
+      if (!reading->targets) continue;
+      int64_t target = reading->targets[at];
+      feed->learned = learn && feed->t + 1 < reading->T && reading->ids[at + reading->B] == target;
+      meet(counts, reader, target, feed->learned ? learn : 0, reading->nats + at, block);
+    }
+  }
+}
+
+static void fetch_symbol(const Counts *counts, const Block *block, int i) {
+  if (i >= block->num_symbols) return;
+  int end = i + 1 < block->num_symbols ? block->symbols[i + 1].first_group : block->num_groups;
+  for (int g = block->symbols[i].first_group; g < end; g++) fetch(counts, block->groups + g);
+}
+
+/* Looks at the slots of each symbol's decisions, then learns in them; the decisions of one symbol see none of that. */
+static void gather(const Counts *counts, Block *block) {
+  int8_t places[MAX_DEPTH][K];
+  uint16_t checks[MAX_DEPTH][K];
+  for (int i = 0; i < AHEAD; i++) fetch_symbol(counts, block, i);
+  for (int i = 0; i < block->num_symbols; i++) {
+    const Symbol *symbol = block->symbols + i;
+    const Group *groups = block->groups + symbol->first_group;
+    Decision *decisions = block->decisions + symbol->first_decision;
+    fetch_symbol(counts, block, i + AHEAD);
+    for (int n = 0; n < symbol->num_decisions; n++)
+      find(counts, groups + n / GROUP_DEPTH, decisions + n, places[n], checks[n]);
+    if (!(symbol->learn & LEARN_COUNTS)) continue;
+    for (int n = 0; n < symbol->num_decisions; n++)
+      learn_slots(counts, groups + n / GROUP_DEPTH, decisions + n, places[n], checks[n]);
+  }
+}
+
+/* ---- mixing ---- */
 
 static inline float between(const float *row, int bin, float part) {
   return row[bin] + (row[bin + 1] - row[bin]) * part;
@@ -305,6 +468,10 @@ static inline float between(const float *row, int bin, float part) {
 static inline float log_odds(const Counts *counts, float p) { return counts->stretch[(int)(p * 4096.0f)]; }
 
 static inline float bounded(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+
+static inline float inside(float p, float margin) {
+  return p < margin ? margin : p > 1.0f - margin ? 1.0f - margin : p;
+}
 
 static float probability_of(const Counts *counts, float z) {
   float q = (bounded(z, 13.9f) + 14.0f) * (4096.0f / 28.0f);
@@ -319,200 +486,226 @@ static float dot(const float *w, const float *x) {
   return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
-static uint32_t row_of(int64_t context, int64_t node, int bits) {
-  return (uint32_t)(scramble((uint64_t)context * GOLDEN + (uint64_t)node) >> (64 - bits));
+static uint32_t row_of(uint64_t context, int32_t node, int bits) {
+  return (uint32_t)(scramble(context * GOLDEN + (uint64_t)node) >> (64 - bits));
+}
+
+/* What odds of slots have meant so far, as log odds; 0 where a slot was never seen. */
+static void inputs_of(const Counts *counts, const float *map, const int32_t *row, const uint16_t *odds,
+                      const float *known, int32_t *restrict cell, float *restrict part, float *restrict x) {
+  const float *bins = counts->bins, *stretch = counts->stretch;
+  for (int k = 0; k < K; k++) {
+    float at = bins[odds[k] >> 4];
+    int bin = (int)at;
+    part[k] = at - (float)bin;
+    cell[k] = row[k] + bin;
+    float p = map[cell[k]] + (map[cell[k] + 1] - map[cell[k]]) * part[k];
+    x[k] = stretch[(int)(p * 4096.0f)] * known[k];
+  }
 }
 
 /* p(bit 1), the symbol lying right of the cut. */
-static float decide(const Counts *counts, const Position *position, const Node *node, Decision *d) {
+static float decide(const Counts *counts, const Symbol *symbol, const Decision *d, Mixed *made) {
   const CountWeights *w = &counts->weights;
+  int32_t row[K];
+  float ever[K], lately[K];
   int longest = 0;
   for (int k = 0; k < K; k++) {
-    Slot slot = find(node, k);
-    int seen = slot.at < 0 ? 0 : slot.line->seen[slot.at];
-    d->slots[k] = slot;
-    d->level[k] = -1;
-    d->inputs[2 * k] = d->inputs[2 * k + 1] = 0;
-    if (!seen) continue;
-    if (k < NUM_ORDERS) longest = k;
-    int level = (int)counts->levels[seen];
-    int ever = slot.line->ever[slot.at] >> 4, lately = slot.line->lately[slot.at] >> 4;
-    const float *row = w->ever + (k * LEVELS + level) * BINS, *other = w->lately + (k * LEVELS + level) * BINS;
-    d->level[k] = level;
-    d->bin[k] = (int)counts->bins[ever];
-    d->part[k] = counts->parts[ever];
-    d->bin_lately[k] = (int)counts->bins[lately];
-    d->part_lately[k] = counts->parts[lately];
-    d->inputs[2 * k] = log_odds(counts, between(row, d->bin[k], d->part[k]));
-    d->inputs[2 * k + 1] = log_odds(counts, between(other, d->bin_lately[k], d->part_lately[k]));
+    row[k] = (k * LEVELS + counts->levels[d->seen[k]]) * BINS;
+    made->known[k] = d->seen[k] ? 1.0f : 0.0f;
+  }
+  for (int k = 0; k < NUM_ORDERS; k++) longest = d->seen[k] ? k : longest;
+  inputs_of(counts, w->ever, row, d->ever, made->known, made->cell[0], made->part[0], ever);
+  inputs_of(counts, w->lately, row, d->lately, made->known, made->cell[1], made->part[1], lately);
+  for (int k = 0; k < K; k++) {
+    made->inputs[2 * k] = ever[k];
+    made->inputs[2 * k + 1] = lately[k];
   }
   for (int m = 0; m < M; m++) {
-    int64_t expected = position->expected[m];
-    int within = expected >= node->lo && expected < node->hi, bit = expected >= counts->cuts[node->node];
-    float p = w->match[m * LENGTHS + position->lengths[m]], sign = bit ? 1.0f : -1.0f;
-    d->agrees[m] = within ? 1 + bit : 0;
-    d->inputs[2 * K + 2 * m] = within ? sign * log_odds(counts, p) : 0;
-    d->inputs[2 * K + 2 * m + 1] = within ? sign * (p - 0.5f) * 4.0f : 0;
+    float p = w->match[m * LENGTHS + symbol->lengths[m]];
+    float sign = d->agrees[m] == 0 ? 0.0f : d->agrees[m] == 2 ? 1.0f : -1.0f;
+    made->inputs[2 * K + 2 * m] = sign * log_odds(counts, p);
+    made->inputs[2 * K + 2 * m + 1] = sign * (p - 0.5f) * 4.0f;
   }
-  d->inputs[2 * K + 2 * M] = 0.3f;
-  for (int i = 2 * K + 2 * M + 1; i < I; i++) d->inputs[i] = 0;
-  int depth = node->depth < DEPTHS ? node->depth : DEPTHS - 1;
-  d->weights[0] = w->by_node + node->node * I;
-  d->weights[1] = w->by_match + ((d->agrees[0] ? position->lengths[0] : 0) * 3 + d->agrees[0]) * I;
-  d->weights[2] = w->by_order + (longest * DEPTHS + depth) * I;
-  d->final = w->final + node->node * 4;
+  made->inputs[2 * K + 2 * M] = 0.3f;
+  for (int i = 2 * K + 2 * M + 1; i < I; i++) made->inputs[i] = 0;
+  int depth = d->depth < DEPTHS ? d->depth : DEPTHS - 1;
+  made->weights[0] = w->by_node + (int64_t)d->node * I;
+  made->weights[1] = w->by_match + ((d->agrees[0] ? symbol->lengths[0] : 0) * 3 + d->agrees[0]) * I;
+  made->weights[2] = w->by_order + (longest * DEPTHS + depth) * I;
+  made->final = w->final + (int64_t)d->node * 4;
   float z = 0;
   for (int s = 0; s < 3; s++) {
-    d->z[s] = bounded(dot(d->weights[s], d->inputs), 13.9f);
-    d->p[s] = probability_of(counts, d->z[s]);
-    z += d->final[s] * d->z[s];
+    made->z[s] = bounded(dot(made->weights[s], made->inputs), 13.9f);
+    made->p[s] = probability_of(counts, made->z[s]);
+    z += made->final[s] * made->z[s];
   }
   z = bounded(z, 11.99f);
-  d->mixed = probability_of(counts, z);
+  made->mixed = probability_of(counts, z);
   float at = (z + 12.0f) * (4.0f / 3.0f);
-  d->bin_z = (int)at;
-  d->part_z = at - (float)d->bin_z;
-  d->first = w->first + row_of(position->last, node->node, FIRST_BITS) * ODDS;
-  d->second = w->second + row_of(position->last_two, node->node, SECOND_BITS) * ODDS;
-  float corrected = between(d->first, d->bin_z, d->part_z) + between(d->second, d->bin_z, d->part_z);
-  d->probability = 0.5f * d->mixed + 0.25f * corrected;
-  return d->probability;
+  made->bin_z = (int)at;
+  made->part_z = at - (float)made->bin_z;
+  made->first = w->first + row_of(symbol->last, d->node, FIRST_BITS) * ODDS;
+  made->second = w->second + row_of(symbol->last_two, d->node, SECOND_BITS) * ODDS;
+  float corrected = between(made->first, made->bin_z, made->part_z) + between(made->second, made->bin_z, made->part_z);
+  return 0.5f * made->mixed + 0.25f * corrected;
 }
 
-static inline float inside(float p, float margin) {
-  return p < margin ? margin : p > 1.0f - margin ? 1.0f - margin : p;
-}
-
-/* Moves the two values between which one was taken; seen, where there is one, slows it down. */
-static void learn_between(float *row, float *seen, int bin, float part, float y, float slowest) {
+/* Moves the two values between which each input was taken; seen, where there is one, slows it down. */
+static void learn_inputs(float *restrict map, float *restrict seen, const int32_t *cell, const float *part,
+                         const float *known, float y, float slowest) {
   for (int j = 0; j < 2; j++) {
-    float share = j ? part : 1.0f - part, rate = slowest;
-    if (seen) {
-      if (seen[bin + j] < 1000.0f) {
-        float own = 1.0f / (seen[bin + j] + 1.5f);
+#pragma GCC ivdep
+    for (int k = 0; k < K; k++) { /* no two contexts share a value */
+      int32_t at = cell[k] + j;
+      float share = (j ? part[k] : 1.0f - part[k]) * known[k], rate = slowest;
+      if (seen) {
+        float own = 1.0f / (seen[at] + 1.5f);
         rate = own > slowest ? own : slowest;
+        seen[at] += share;
       }
-      seen[bin + j] += share;
+      map[at] = inside(map[at] + (y - map[at]) * rate * share, 1e-4f);
     }
-    row[bin + j] = inside(row[bin + j] + (y - row[bin + j]) * rate * share, 1e-4f);
   }
 }
 
-static void learn_weights(const Counts *counts, const Position *position, Decision *d, int bit, int learn) {
+static void learn_correction(float *row, int bin, float part, float y) {
+  row[bin] = inside(row[bin] + (y - row[bin]) * 0.02f * (1.0f - part), 1e-4f);
+  row[bin + 1] = inside(row[bin + 1] + (y - row[bin + 1]) * 0.02f * part, 1e-4f);
+}
+
+static void learn_weights(const Counts *counts, const Symbol *symbol, const Decision *d, Mixed *made) {
   const CountWeights *w = &counts->weights;
-  float y = (float)bit, rate = 0.002f + 0.018f / (1.0f + w->decisions[0] * 2e-6f);
-  if (learn & LEARN_SLOWLY) rate = 0.0005f;
+  float y = (float)d->bit, rate = 0.002f + 0.018f / (1.0f + w->decisions[0] * 2e-6f);
+  if (symbol->learn & LEARN_SLOWLY) rate = 0.0005f;
   if (w->decisions[0] < 16777216.0f) w->decisions[0] += 1.0f;
   for (int s = 0; s < 3; s++) {
-    float step = (y - d->p[s]) * rate;
-    for (int i = 0; i < I; i++) d->weights[s][i] += step * d->inputs[i];
+    float step = (y - made->p[s]) * rate, *weights = made->weights[s];
+    const float *inputs = made->inputs;
+#pragma GCC ivdep
+    for (int i = 0; i < I; i++) weights[i] += step * inputs[i];
   }
-  float step = (y - d->mixed) * 0.002f;
-  for (int s = 0; s < 3; s++) d->final[s] += step * d->z[s];
-  learn_between(d->first, NULL, d->bin_z, d->part_z, y, 0.02f);
-  learn_between(d->second, NULL, d->bin_z, d->part_z, y, 0.02f);
-  for (int k = 0; k < K; k++) {
-    if (d->level[k] < 0) continue;
-    int64_t row = (k * LEVELS + d->level[k]) * BINS;
-    learn_between(w->ever + row, w->ever_seen + row, d->bin[k], d->part[k], y, 0.002f);
-    learn_between(w->lately + row, NULL, d->bin_lately[k], d->part_lately[k], y, 0.004f);
-  }
+  float step = (y - made->mixed) * 0.002f;
+  for (int s = 0; s < 3; s++) made->final[s] += step * made->z[s];
+  learn_correction(made->first, made->bin_z, made->part_z, y);
+  learn_correction(made->second, made->bin_z, made->part_z, y);
+  learn_inputs(w->ever, w->ever_seen, made->cell[0], made->part[0], made->known, y, 0.002f);
+  learn_inputs(w->lately, NULL, made->cell[1], made->part[1], made->known, y, 0.004f);
   for (int m = 0; m < M; m++) {
     if (!d->agrees[m]) continue;
-    float *p = w->match + m * LENGTHS + position->lengths[m],
-          *seen = w->match_seen + m * LENGTHS + position->lengths[m];
-    float own = 1.0f / (*seen + 1.5f), hit = d->agrees[m] == 1 + bit ? 1.0f : 0.0f;
+    float *p = w->match + m * LENGTHS + symbol->lengths[m], *seen = w->match_seen + m * LENGTHS + symbol->lengths[m];
+    float own = 1.0f / (*seen + 1.5f), hit = d->agrees[m] == 1 + d->bit ? 1.0f : 0.0f;
     *p = inside(*p + (hit - *p) * (own > 0.002f ? own : 0.002f), 1e-4f);
     *seen += 1.0f;
   }
 }
 
-static void learn_slots(const Counts *counts, Decision *d, int bit) {
-  for (int k = 0; k < K; k++) {
-    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
-    if (d->slots[k].at < 0 && follows && d->level[k - 1] < 0) continue;
-    claim(&d->slots[k]);
-    learn_slot(counts, d->slots[k], bit);
+/* Predicts each symbol, then learns from it after all its decisions: its probability is that of `spread`. */
+static void mix(const Counts *counts, const Block *block) {
+  Mixed made[MAX_DEPTH];
+  for (int i = 0; i < block->num_symbols; i++) {
+    const Symbol *symbol = block->symbols + i;
+    const Decision *decisions = block->decisions + symbol->first_decision;
+    double nats = 0, product = 1;
+    for (int n = 0; n < symbol->num_decisions; n++) {
+      double p = (double)decide(counts, symbol, decisions + n, made + n);
+      product *= decisions[n].bit ? p : 1.0 - p;
+      if (product < 1e-200) { /* before it is lost */
+        nats -= log(product);
+        product = 1;
+      }
+    }
+    if (symbol->nats) *symbol->nats = nats - log(product);
+    if (!(symbol->learn & LEARN_WEIGHTS)) continue;
+    for (int n = 0; n < symbol->num_decisions; n++) learn_weights(counts, symbol, decisions + n, made + n);
   }
 }
 
-/* ---- a symbol ---- */
+/* ---- a reading ---- */
 
-static Node root_of(const Counts *counts) { return (Node){.lo = 0, .hi = counts->V}; }
+/* The two stages of neighbouring blocks: what each does touches nothing of the other's. */
+typedef struct {
+  const Counts *counts;
+  Feed *feed;
+  Block *next, *this;
+} Stages;
 
-static void descend(const Counts *counts, Node *node, int bit) {
-  int64_t cut = counts->cuts[node->node];
-  node->node += bit ? cut - node->lo : 1;
-  if (bit)
-    node->lo = cut;
-  else
-    node->hi = cut;
-  node->depth++;
+static void run_stage(void *job, long stage) {
+  Stages *stages = job;
+  if (stage == 0) {
+    fill(stages->feed, stages->next);
+    gather(stages->counts, stages->next);
+  } else {
+    mix(stages->counts, stages->this);
+  }
 }
 
-/* -ln p(id) of the next symbol; learns from it as asked, after all its decisions: its probability is that of spread. */
-static double meet(Counts *counts, const Reader *reader, int64_t id, int learn) {
-  Position position;
-  Decision decisions[MAX_DEPTH];
-  int bits[MAX_DEPTH], num_decisions = 0;
-  look(counts, reader, &position);
-  double nats = 0;
-  Node node = root_of(counts);
-  while (node.hi - node.lo > 1) {
-    if (node.depth % GROUP_DEPTH == 0) enter(counts, &position, &node);
-    int bit = id >= counts->cuts[node.node];
-    float p = decide(counts, &position, &node, &decisions[num_decisions]);
-    nats -= log(bit ? (double)p : 1.0 - (double)p);
-    bits[num_decisions++] = bit;
-    descend(counts, &node, bit);
-  }
-  for (int i = 0; i < num_decisions; i++) {
-    if (learn & LEARN_WEIGHTS) learn_weights(counts, &position, &decisions[i], bits[i], learn);
-    if (learn & LEARN_COUNTS) learn_slots(counts, &decisions[i], bits[i]);
-  }
-  return nats;
-}
-
-static void spread(const Counts *counts, const Position *position, Node node, double logit, double *logits) {
+/* ln p of every symbol below a node, `logit` being that of the node. */
+static void spread(const Counts *counts, const Position *position, const Symbol *symbol, Node node, int64_t group,
+                   Group *lines, double logit, double *logits) {
   if (node.hi - node.lo == 1) {
     logits[node.lo] = logit;
     return;
   }
-  Decision decision;
-  if (node.depth % GROUP_DEPTH == 0) enter(counts, position, &node);
-  double p = (double)decide(counts, position, &node, &decision);
-  for (int bit = 0; bit < 2; bit++) {
-    Node part = node;
-    descend(counts, &part, bit);
-    spread(counts, position, part, logit + log(bit ? p : 1.0 - p), logits);
+  Decision d;
+  Mixed made;
+  Group own;
+  int8_t places[K];
+  uint16_t checks[K];
+  if (node.depth % GROUP_DEPTH == 0) {
+    group = node.node;
+    lines = &own;
+    enter(counts, position, group, lines);
+    fetch(counts, lines);
   }
+  begin_decision(counts, position, node, group, &d);
+  find(counts, lines, &d, places, checks);
+  double p = (double)decide(counts, symbol, &d, &made);
+  for (int bit = 0; bit < 2; bit++)
+    spread(counts, position, symbol, part_of(counts, node, bit), group, lines, logit + log(bit ? p : 1.0 - p), logits);
 }
 
-/* Reads T symbols of B streams; 0, or 2 where an id is no symbol. With learning there is one stream. */
+/* Reads T symbols of B streams; 0, or 1 where memory is lacking, or 2 where an id is no symbol. With learning there is
+ * one stream. */
 int charrnn_counts_read(const Reading *reading) {
   Counts *counts = reading->counts;
-  int64_t T = reading->T, B = reading->B;
-  for (int64_t i = 0; i < T * B; i++) {
+  int64_t num_ids = reading->T * reading->B;
+  for (int64_t i = 0; i < num_ids; i++) {
     if (reading->ids[i] < 0 || reading->ids[i] >= counts->V) return 2;
     if (reading->targets && (reading->targets[i] < 0 || reading->targets[i] >= counts->V)) return 2;
   }
-  for (int64_t b = 0; b < B; b++) {
-    Reader *reader = reading->readers + b;
-    int learned = 0; /* whether what comes next was learned from when it was scored */
-    for (int64_t t = 0; t < T; t++) {
-      int64_t id = reading->ids[t * B + b];
-      if (reading->learn && !learned && reader->num_read) meet(counts, reader, id, (int)reading->learn);
-      push(counts, reader, id, reading->learn & LEARN_COUNTS);
-      learned = 0;
-      if (!reading->targets) continue;
-      int64_t target = reading->targets[t * B + b];
-      learned = reading->learn && t + 1 < T && reading->ids[(t + 1) * B + b] == target;
-      reading->nats[t * B + b] = meet(counts, reader, target, learned ? (int)reading->learn : 0);
+  Feed feed = {.reading = reading};
+  powers_of(counts, feed.powers);
+  if (!reading->targets && !reading->learn) {
+    Block none;
+    fill(&feed, &none);
+  } else {
+    int64_t most = 2 * num_ids * MAX_DEPTH < BLOCK ? 2 * num_ids * MAX_DEPTH : BLOCK;
+    Block blocks[2];
+    char *room = malloc((size_t)(2 * most + 1) * (sizeof(Decision) + sizeof(Group) + sizeof(Symbol)));
+    if (!room) return 1;
+    for (int i = 0; i < 2; i++) {
+      char *own = room + (size_t)(i * most) * (sizeof(Decision) + sizeof(Group) + sizeof(Symbol));
+      blocks[i].symbols = (Symbol *)own;
+      blocks[i].decisions = (Decision *)(own + (size_t)most * sizeof(Symbol));
+      blocks[i].groups = (Group *)(own + (size_t)most * (sizeof(Symbol) + sizeof(Decision)));
     }
-    if (!reading->logits) continue;
+    Stages stages = {.counts = counts, .feed = &feed, .next = blocks, .this = blocks + 1};
+    run_stage(&stages, 0);
+    while (stages.next->num_symbols) {
+      Block *filled = stages.next;
+      stages.next = stages.this;
+      stages.this = filled;
+      team_run(run_stage, &stages, 2, reading->num_threads < 2 ? reading->num_threads : 2);
+    }
+    free(room);
+  }
+  for (int64_t b = 0; reading->logits && b < reading->B; b++) {
     Position position;
-    look(counts, reader, &position);
-    spread(counts, &position, root_of(counts), 0, reading->logits + b * counts->V);
+    look(counts, reading->readers + b, &position);
+    Symbol symbol = {.last = position.last, .last_two = position.last_two};
+    memcpy(symbol.lengths, position.lengths, sizeof position.lengths);
+    spread(counts, &position, &symbol, root_of(counts), 0, NULL, 0, reading->logits + b * counts->V);
   }
   return 0;
 }

@@ -47,7 +47,7 @@ class _Reading(ctypes.Structure):
 
     _fields_ = (
         ("counts", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("T", "B", "learn")),
+        *((name, ctypes.c_int64) for name in ("T", "B", "learn", "num_threads")),
         *((name, ctypes.c_void_p) for name in ("readers", "ids", "targets", "nats", "logits")),
     )
 
@@ -60,6 +60,7 @@ def read(
     targets: Array | None = None,
     logits: bool = False,
     learn: Learn = Learn.NOTHING,
+    num_threads: int = 2,
 ) -> tuple[Array, Array]:
     """Reads symbols, and predicts what follows them.
 
@@ -106,6 +107,7 @@ def read(
         T=num_steps,
         B=num_streams,
         learn=int(learn),
+        num_threads=num_threads,
         readers=readers.ctypes.data,
         ids=ids.ctypes.data,
         targets=None if targets is None else targets.ctypes.data,
