@@ -42,7 +42,9 @@ def open_model(shape: Shape, weights: Weights, *, num_threads: int | None = None
         from charrnn.models.counts.stored import from_arrays
 
         tables, fixed = from_arrays(shape, weights)
-        return GrowingCounts(tables) if learns else Counts(tables.with_weights(fixed))
+        if learns:
+            return GrowingCounts(tables, num_threads=num_threads)
+        return Counts(tables.with_weights(fixed), num_threads=num_threads)
     from charrnn.models.mixture.predictor import Mixture
     from charrnn.models.mixture.stored import from_arrays as mixture_from_arrays
 

@@ -4,6 +4,7 @@ Legend: V symbols, B streams, T steps.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ class Read(Protocol):
         targets: Array | None = None,
         logits: bool = False,
         learn: Learn = Learn.NOTHING,
+        num_threads: int | None = None,
     ) -> tuple[Array, Array]:
         """Reads symbols, and predicts what follows them."""
 
@@ -62,11 +64,12 @@ class Counts(Predictor):
 
     Args:
         tables: the model, with the weights that suit counts which stay as they are.
+        num_threads: at most so many compute.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, *, num_threads: int | None = None) -> None:
         self._tables = tables
-        self._read = fastest_read()
+        self._read = partial(fastest_read(), num_threads=num_threads)
 
     @property
     def num_symbols(self) -> int:
@@ -136,13 +139,14 @@ class GrowingCounts(Predictor):
 
     Args:
         tables: the model, with the weights that suit counts which grow; left as it is.
+        num_threads: at most so many compute.
     """
 
     _LEARN = Learn.COUNTS | Learn.WEIGHTS
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, *, num_threads: int | None = None) -> None:
         self._tables = tables
-        self._read = fastest_read()
+        self._read = partial(fastest_read(), num_threads=num_threads)
 
     @property
     def num_symbols(self) -> int:

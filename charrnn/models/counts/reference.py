@@ -66,6 +66,7 @@ def read(
     targets: Array | None = None,
     logits: bool = False,
     learn: Learn = Learn.NOTHING,
+    num_threads: int | None = None,  # noqa: ARG001 - for the kernel
 ) -> tuple[Array, Array]:
     """Reads symbols; see ``native.counts.read``, whose arguments and results are the same."""
     nats = np.zeros(ids.shape if targets is not None else (0, ids.shape[1]))

@@ -19,8 +19,8 @@
 
 #include "team.h"
 
-#if defined(__AVX2__)
-#include <immintrin.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #if defined(__clang__)
@@ -53,7 +53,7 @@ enum {
   LEARN_WEIGHTS = 2,
   LEARN_SLOWLY = 4,
   BLOCK = 2048, /* decisions of a block */
-  AHEAD = 3,    /* symbols whose lines are on their way from memory */
+  AHEAD = 8,    /* symbols whose lines are on their way from memory */
   LETTER = 1,
   NEWLINE = 3,
 };
@@ -307,11 +307,8 @@ static void enter(const Counts *counts, const Position *position, int64_t node, 
 }
 
 static void fetch(const Counts *counts, const Group *group) {
-  for (int k = 0; k < K; k++) {
-    const char *line = (const char *)(counts->lines + group->lines[k]);
-    __builtin_prefetch(line, 1);
-    __builtin_prefetch(line + 64, 1);
-  }
+  for (int k = 0; k < K; k++)
+    for (int half = 0; half < 2; half++) __builtin_prefetch((char *)(counts->lines + group->lines[k]) + 64 * half, 1);
 }
 
 static void begin_decision(const Counts *counts, const Position *position, Node node, int64_t group, Decision *d) {
@@ -335,11 +332,12 @@ static void find(const Counts *counts, const Group *group, Decision *d, int8_t *
   for (int k = 0; k < K; k++) {
     const Line *line = counts->lines + group->lines[k];
     int at = -1;
-#if defined(__AVX2__)
-    __m256i same =
-        _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)line->check), _mm256_set1_epi16((short)checks[k]));
-    uint32_t mask = (uint32_t)_mm256_movemask_epi8(same);
-    if (mask) at = __builtin_ctz(mask) >> 1;
+#if defined(__SSE2__)
+    __m128i own_check = _mm_set1_epi16((short)checks[k]), held[2];
+    memcpy(held, line->check, sizeof held);
+    __m128i same = _mm_packs_epi16(_mm_cmpeq_epi16(held[0], own_check), _mm_cmpeq_epi16(held[1], own_check));
+    int mask = _mm_movemask_epi8(same);
+    if (mask) at = __builtin_ctz((unsigned)mask);
 #else
     for (int i = LINE_SLOTS - 1; i >= 0; i--) at = line->check[i] == checks[k] ? i : at;
 #endif
@@ -600,6 +598,17 @@ static void learn_weights(const Counts *counts, const Symbol *symbol, const Deci
   }
 }
 
+/* Has the corrections of a symbol's decisions on their way from memory; the table of the others stays in a cache. */
+static void fetch_corrections(const Counts *counts, const Block *block, int i) {
+  if (i >= block->num_symbols) return;
+  const Symbol *symbol = block->symbols + i;
+  const Decision *decisions = block->decisions + symbol->first_decision;
+  for (int n = 0; n < symbol->num_decisions; n++) {
+    const float *row = counts->weights.second + row_of(symbol->last_two, decisions[n].node, SECOND_BITS) * ODDS;
+    for (int i = 0; i < ODDS; i += 16) __builtin_prefetch(row + i, 1);
+  }
+}
+
 /* Predicts each symbol, then learns from it after all its decisions: its probability is that of `spread`. */
 static void mix(const Counts *counts, const Block *block) {
   Mixed made[MAX_DEPTH];
@@ -607,6 +616,7 @@ static void mix(const Counts *counts, const Block *block) {
     const Symbol *symbol = block->symbols + i;
     const Decision *decisions = block->decisions + symbol->first_decision;
     double nats = 0, product = 1;
+    fetch_corrections(counts, block, i + 1);
     for (int n = 0; n < symbol->num_decisions; n++) {
       double p = (double)decide(counts, symbol, decisions + n, made + n);
       product *= decisions[n].bit ? p : 1.0 - p;

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import InputError
+from charrnn.machine import num_cores
 from charrnn.models.counts.settings import MIN_LENGTHS, NUM_MATCHES, weight_shapes
 from charrnn.models.counts.tables import CONSTANTS, READER, Constants, Learn, Tables
 from charrnn.models.native.kernel import library_functions
@@ -18,6 +19,7 @@ Array = NDArray[Any]
 
 _WEIGHTS = tuple(weight_shapes(2))
 _CONSTANTS = tuple(Constants.__dataclass_fields__)
+_NO_MEMORY = 1
 
 
 class _Weights(ctypes.Structure):
@@ -60,7 +62,7 @@ def read(
     targets: Array | None = None,
     logits: bool = False,
     learn: Learn = Learn.NOTHING,
-    num_threads: int = 2,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """Reads symbols, and predicts what follows them.
 
@@ -71,12 +73,14 @@ def read(
         targets: (T, B) of which the probability is asked, each after ``ids[:t + 1]``; None: none.
         logits: whether to give the distribution of what follows the last ids.
         learn: from each symbol that is read, after it was predicted; one stream alone can be learned from.
+        num_threads: none: as many as there are cores; more than two are of no use. The numbers do not depend on it.
 
     Returns:
         -ln p(targets) (T, B), or (0, B); ln p of every symbol (B, V), or (0, V); both float64.
 
     Raises:
         RuntimeError: there are no kernels.
+        MemoryError: there is none left.
         InputError: an id is not one of the symbols.
     """
     calls = library_functions()
@@ -107,14 +111,17 @@ def read(
         T=num_steps,
         B=num_streams,
         learn=int(learn),
-        num_threads=num_threads,
+        num_threads=num_cores() if num_threads is None else num_threads,
         readers=readers.ctypes.data,
         ids=ids.ctypes.data,
         targets=None if targets is None else targets.ctypes.data,
         nats=nats.ctypes.data if targets is not None else None,
         logits=found.ctypes.data if logits else None,
     )
-    if calls.charrnn_counts_read(ctypes.byref(reading)):
+    failed = calls.charrnn_counts_read(ctypes.byref(reading))
+    if failed == _NO_MEMORY:
+        raise MemoryError
+    if failed:
         raise InputError(f"an id is not one of the {tables.num_symbols} symbols")
     tables.num_text = counts.num_text
     return nats, found
