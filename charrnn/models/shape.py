@@ -67,7 +67,7 @@ def shape_to_json(shape: Shape) -> dict[str, Any]:
     """A shape as plain values; those of a network have no form, as they had none before there were others.
 
     >>> shape_to_json(CountsSettings(vocab_size=65, num_lines=256, num_text=1000))
-    {'form': 'counts', 'vocab_size': 65, 'num_lines': 256, 'num_text': 1000}
+    {'form': 'counts', 'vocab_size': 65, 'num_lines': 256, 'num_text': 1000, 'num_mixers': 4}
     """
     if isinstance(shape, MixtureSettings):
         return {"form": shape.form, "members": [shape_to_json(member) for member in shape.members]}

@@ -4,6 +4,7 @@ Counts that stay as they are, and meet a text that is not theirs, deserve anothe
 read: parts of the text are left out at first, and the weights for the one are fitted on them before they are counted.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.models.counts.predictor import fastest_read
-from charrnn.models.counts.settings import NUM_CONTEXTS, RECENT
+from charrnn.models.counts.settings import MIXERS, NUM_CONTEXTS, RECENT
 from charrnn.models.counts.tables import LETTER, NEWLINE, READER, Learn, Tables
 from charrnn.text.vocab import Vocab
 
-_NUM_FOLDS = 4
-_FOLD_SHARE = 0.06
-_MAX_FOLDED = 400_000
+_FOLD_SHARE = 0.1
+_FEWEST_FOLDS, _MOST_FOLDS = 4, 16
+_SHORTEST_FOLD = 25_000
+_MAX_FOLDED = 1_000_000
+_FOLD_STEPS = 4
 _BLOCK = 1 << 16
 _OTHER = 0
 _BLANK = 2
@@ -78,25 +81,36 @@ def learn(
         go(at, begin, Learn.COUNTS | Learn.WEIGHTS, tables)
         at = end
     fixed = _without_recency({name: weight.copy() for name, weight in tables.weights.items()})
-    for begin, end in folds:
+    steps = [step for fold in folds for step in _steps(*fold)]
+    mean = {name: np.zeros(weight.shape) for name, weight in fixed.items()}
+    for begin, end in steps:
         go(begin, end, Learn.WEIGHTS | Learn.SLOWLY, tables.with_weights(fixed))
+        for name, weight in fixed.items():
+            mean[name] += weight / len(steps)
+    fixed = {name: weight.astype(np.float32) for name, weight in mean.items()}
     for begin, end in folds:
         go(begin, end, Learn.COUNTS | Learn.WEIGHTS, tables)
     return Learned(tables, fixed, total, num_predictions)
 
 
 def _folds(num_symbols: int) -> list[tuple[int, int]]:
-    """Parts that are left out at first: few and long, since the text beside a short one would give it away."""
-    size = min(int(num_symbols * _FOLD_SHARE), _MAX_FOLDED) // _NUM_FOLDS
-    ends = [(number + 1) * num_symbols // _NUM_FOLDS for number in range(_NUM_FOLDS)]
-    return [(end - size, end) for end in ends]
+    """Parts that are left out at first: spread, and long, since what stands beside a short one tells it."""
+    whole = min(int(num_symbols * _FOLD_SHARE), _MAX_FOLDED)
+    number = min(max(_FEWEST_FOLDS, whole // _SHORTEST_FOLD), _MOST_FOLDS)
+    ends = [(fold + 1) * num_symbols // number for fold in range(number)]
+    return [(end - whole // number, end) for end in ends]
+
+
+def _steps(begin: int, end: int) -> list[tuple[int, int]]:
+    """A fold in parts, after each of which the weights go into a mean: the last ones suit the last fold best."""
+    borders = [begin + (end - begin) * step // _FOLD_STEPS for step in range(_FOLD_STEPS + 1)]
+    return list(itertools.pairwise(borders))
 
 
 def _without_recency(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """Weights that begin without the inputs of what was seen lately: that is of a text which is read no more."""
-    for name in ("by_node", "by_match", "by_order"):
+    for name in MIXERS:
         weights[name][:, 1 : 2 * NUM_CONTEXTS : 2] = 0
-        weights[name][:, 0 : 2 * NUM_CONTEXTS : 2] *= 1.3
     return weights
 
 

@@ -4,19 +4,20 @@
 
 Each symbol is found by decisions (``tree.py``). In each of K contexts a slot holds the odds of one decision: as ever,
 and lately. What such odds have meant so far is learned (``ever``, ``lately``: rows by how often the slot was seen), and
-so is how far to trust each context: three mixers, whose weights are chosen by the node, by the match and by the longest
-context seen, add up log odds; a fourth mixes the three, and two corrections end it.
+so is how far to trust each context: four mixers, whose weights are chosen by the node, by the match, by the longest
+context seen and by the last symbol, add up log odds; a fifth mixes the four, and two corrections end it.
 
     x_2k   = log odds that odds like those of slot k turned out to have       (0 where the slot was never seen)
     z_s    = w_s[choice_s] . x            p_s = 1 / (1 + exp(-z_s))
-    z      = v[node] . (z_1, z_2, z_3)
+    z      = v[node] . (z_1, z_2, z_3, z_4)
     p      = p_mixed / 2 + (first[last symbol, node](z) + second[last two symbols, node](z)) / 4
 
     learning y:   w_s += rate (y - p_s) x      v += rate (y - p_mixed) z_s      slots += (y - slot) / (seen + 1.6)
 
 All that learns does so after the whole symbol is predicted. Contexts are the last 0 to 6 symbols, and the last 8, 12
 and 18; words; and the place in the line. The longest places in the text where what came before is the same are two
-further inputs. A long context is counted only where the next shorter one was seen before.
+further inputs. A long context is counted only where the next shorter one was seen before, and was not sure enough of
+what came.
 
 Legend: V symbols, B streams, T steps, K contexts, M matches, I inputs of a mixer.
 
@@ -36,7 +37,9 @@ from charrnn.models.counts.settings import (
     FIRST_BITS,
     LENGTHS,
     LEVELS,
+    LINE_SLOTS,
     MIN_LENGTHS,
+    MIXERS,
     NUM_CONTEXTS,
     NUM_INPUTS,
     NUM_MATCHES,
@@ -55,6 +58,8 @@ _GROUP_DEPTH = 3
 _MAX_SEEN = 250
 _MAX_LENGTH = 400
 _LAZY = 5
+_SURE_SEEN = 4
+_SURE_MARGIN = 4096
 _F = np.float32
 
 
@@ -66,7 +71,7 @@ def read(
     targets: Array | None = None,
     logits: bool = False,
     learn: Learn = Learn.NOTHING,
-    num_threads: int | None = None,  # noqa: ARG001 - for the kernel
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """Reads symbols; see ``native.counts.read``, whose arguments and results are the same."""
     nats = np.zeros(ids.shape if targets is not None else (0, ids.shape[1]))
@@ -248,13 +253,15 @@ class _Slot(NamedTuple):
 @dataclass(frozen=True)
 class _Decision:
     slots: list[_Slot]
+    seen: Array
+    ever: Array
     known: Array
     levels: Array
     bins: tuple[Array, Array]
     parts: tuple[Array, Array]
     agrees: list[int]
     inputs: Array
-    choices: tuple[int, int, int]
+    choices: tuple[int, ...]
     z: Array
     p: Array
     mixed: np.float32
@@ -273,11 +280,13 @@ def _find(tables: Tables, node: _Node, k: int) -> _Slot:
 
 
 def _claimed(slot: _Slot) -> _Slot:
-    """A slot to learn with: where there is none, the one of its line seen least gives way."""
+    """A slot to learn with: where there is none, one of its line gives way: seen least, and longest there."""
     line = slot.line
     if slot.at >= 0 and line["check"][slot.at] == slot.check:
         return slot
-    least = int(np.argmin(line["seen"]))
+    order = (int(line["hand"]) + np.arange(LINE_SLOTS)) % LINE_SLOTS
+    least = int(order[np.argmin(line["seen"][order])])
+    line["hand"] = (least + 1) % LINE_SLOTS
     line["check"][least], line["seen"][least] = slot.check, 0
     line["ever"][least] = line["lately"][least] = 32768
     return slot._replace(at=least)
@@ -322,13 +331,13 @@ def _decide(tables: Tables, position: _Position, node: _Node) -> _Decision:
         slots.append(slot)
         seen[k] = slot.seen
         if seen[k]:
-            odds[:, k] = int(slot.line["ever"][slot.at]) >> 4, int(slot.line["lately"][slot.at]) >> 4
+            odds[:, k] = slot.line["ever"][slot.at], slot.line["lately"][slot.at]
     known = np.flatnonzero(seen)
     levels = CONSTANTS.levels[seen[known]]
     x = np.zeros(NUM_INPUTS, _F)
     bins, parts = [], []
     for at, name in enumerate(("ever", "lately")):
-        place = CONSTANTS.bins[odds[at, known]]
+        place = CONSTANTS.bins[odds[at, known] >> 4]
         bins.append(place.astype(np.int64))
         parts.append(place - bins[at].astype(_F))
         flat = w[name].reshape(-1)
@@ -349,12 +358,12 @@ def _decide(tables: Tables, position: _Position, node: _Node) -> _Decision:
         node.node,
         (position.lengths[0] if agrees[0] else 0) * 3 + agrees[0],
         longest * DEPTHS + min(node.depth, DEPTHS - 1),
+        position.last,
     )
-    mixers = (w["by_node"], w["by_match"], w["by_order"])
-    z = np.array([_dot(mixer[choice], x) for mixer, choice in zip(mixers, choices, strict=True)], _F)
+    z = np.array([_dot(w[name][choice], x) for name, choice in zip(MIXERS, choices, strict=True)], _F)
     z = np.clip(z, _F(-13.9), _F(13.9))
     final = w["final"][node.node]
-    total = np.clip((final[0] * z[0] + final[1] * z[1]) + final[2] * z[2], _F(-11.99), _F(11.99))
+    total = np.clip(((final[0] * z[0] + final[1] * z[1]) + final[2] * z[2]) + final[3] * z[3], _F(-11.99), _F(11.99))
     mixed = _probability_of(np.array([total]))[0]
     at_z = (total + _F(12)) * (_F(4) / _F(3))
     bin_z = int(at_z)
@@ -364,6 +373,8 @@ def _decide(tables: Tables, position: _Position, node: _Node) -> _Decision:
     probability = _F(0.5) * mixed + _F(0.25) * corrected
     return _Decision(
         slots,
+        seen,
+        odds[0],
         known,
         levels,
         (bins[0], bins[1]),
@@ -395,12 +406,12 @@ def _learn_weights(tables: Tables, position: _Position, d: _Decision, bit: int, 
     num_decisions = w["decisions"][0]
     rate = _F(0.002) + _F(0.018) / (_F(1) + num_decisions * _F(2e-6))
     if learn & Learn.SLOWLY:
-        rate = _F(0.0005)
+        rate = _F(0.001)
     if num_decisions < 1 << 24:
         w["decisions"] += _F(1)
-    for s, name in enumerate(("by_node", "by_match", "by_order")):
+    for s, name in enumerate(MIXERS):
         w[name][d.choices[s]] += ((y - d.p[s]) * rate) * d.inputs
-    w["final"][d.choices[0], :3] += ((y - d.mixed) * _F(0.002)) * d.z
+    w["final"][d.choices[0]] += ((y - d.mixed) * _F(0.002)) * d.z
     for name, row in zip(("first", "second"), d.rows, strict=True):
         _learn_between(w[name][row], d.bin_z, d.part_z, y, 0.02)
     for i, k in enumerate(d.known):
@@ -426,12 +437,16 @@ def _learn_slot(slot: _Slot, bit: int) -> None:
 
 
 def _learn_slots(d: _Decision, bit: int) -> None:
-    known = set(d.known.tolist())
-    for k, slot in enumerate(d.slots):
-        # A long context is counted where the shorter one was seen.
-        if slot.at < 0 and _LAZY <= k < NUM_ORDERS and k - 1 not in known:
-            continue
-        _learn_slot(_claimed(slot), bit)
+    worth_a_slot = [not _LAZY <= k < NUM_ORDERS or _needs_longer(d, k - 1, bit) for k in range(NUM_CONTEXTS)]
+    for slot, is_worth in zip(d.slots, worth_a_slot, strict=True):
+        if slot.at >= 0 or is_worth:
+            _learn_slot(_claimed(slot), bit)
+
+
+def _needs_longer(d: _Decision, k: int, bit: int) -> bool:
+    """Whether a longer context than k is worth a slot: k was seen before, and does not yet know what comes."""
+    against = 65535 - d.ever[k] if bit else d.ever[k]
+    return bool(d.seen[k]) and bool(d.seen[k] < _SURE_SEEN or against >= _SURE_MARGIN)
 
 
 # ---- a symbol ----

@@ -20,6 +20,7 @@ DEPTHS = 16
 FIRST_BITS = 14
 SECOND_BITS = 16
 MIN_LENGTHS = (6, 16)
+MIXERS = ("by_node", "by_match", "by_order", "by_last")
 RECENT = 1024
 LINE_BYTES = 128
 LINE_SLOTS = 16
@@ -42,7 +43,8 @@ def weight_shapes(vocab_size: int) -> dict[str, tuple[int, ...]]:
         "by_node": (nodes, NUM_INPUTS),
         "by_match": (LENGTHS * 3, NUM_INPUTS),
         "by_order": (NUM_ORDERS * DEPTHS, NUM_INPUTS),
-        "final": (nodes, 4),
+        "by_last": (vocab_size + 1, NUM_INPUTS),
+        "final": (nodes, len(MIXERS)),
         "first": (1 << FIRST_BITS, ODDS),
         "second": (1 << SECOND_BITS, ODDS),
         "decisions": (1,),
@@ -53,12 +55,13 @@ def weight_shapes(vocab_size: int) -> dict[str, tuple[int, ...]]:
 class CountsSettings(Settings):
     """Everything that fixes the sizes of a model of counts.
 
-    Its memory in bytes is 128 lines + 2 text + 8 places + 368 V + 22 million, whatever the text.
+    Its memory in bytes is 128 lines + 2 text + 8 places + 688 V + 22 million, whatever the text.
 
     Attributes:
         vocab_size: V, number of symbols.
         num_lines: lines of 16 slots, a power of two.
         num_text: symbols it has learned from.
+        num_mixers: those of ``MIXERS`` that it has; the first models had all but the last.
 
     Raises:
         SettingsError: a value is out of range; the message names it and the range.
@@ -69,6 +72,7 @@ class CountsSettings(Settings):
     vocab_size: int = setting(help="Number of symbols.", low=1, high=MAX_SYMBOLS, is_internal=True)
     num_lines: int = setting(help="Lines of sixteen slots.", low=1, high=1 << 32, is_internal=True)
     num_text: int = setting(help="Symbols it learned from.", low=1, high=(1 << 32) - 2, is_internal=True)
+    num_mixers: int = setting(default=len(MIXERS), before=3, help="Mixers.", low=3, high=len(MIXERS), is_internal=True)
 
     def check_together(self) -> None:
         """Makes sure that lines can be addressed.
@@ -117,6 +121,8 @@ class CountsSettings(Settings):
         }
         for kind in ("fixed", "growing"):
             found |= {f"{kind}.{name}": ("float32", shape) for name, shape in weight_shapes(self.vocab_size).items()}
+            for lacking in MIXERS[self.num_mixers :]:
+                del found[f"{kind}.{lacking}"]
         return found
 
 

@@ -41,11 +41,16 @@ def to_arrays(tables: Tables, fixed_weights: Mapping[str, Array]) -> dict[str, A
 def from_arrays(settings: CountsSettings, arrays: Mapping[str, Array]) -> tuple[Tables, dict[str, Array]]:
     """The model in arrays, which it uses in place: the tables with the weights for counts that grow, and the others.
 
+    The weights of a mixer that the model lacks are 0.
+
     Raises:
         InputError: an array holds what no model has; names it.
     """
     weights = [
-        {name: np.ascontiguousarray(arrays[f"{kind}.{name}"]) for name in weight_shapes(settings.vocab_size)}
+        {
+            name: np.ascontiguousarray(arrays.get(f"{kind}.{name}", np.zeros(shape, np.float32)))
+            for name, shape in weight_shapes(settings.vocab_size).items()
+        }
         for kind in ("growing", "fixed")
     ]
     for each in weights:

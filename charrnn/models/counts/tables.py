@@ -15,6 +15,7 @@ from charrnn.models.counts.settings import (
     BINS,
     LEVELS,
     LINE_SLOTS,
+    MIXERS,
     NUM_CONTEXTS,
     NUM_MATCHES,
     ODDS,
@@ -45,7 +46,8 @@ LINE = np.dtype(
         ("ever", "<u2", LINE_SLOTS),
         ("lately", "<u2", LINE_SLOTS),
         ("seen", "u1", LINE_SLOTS),
-        ("unused", "u1", LINE_SLOTS),
+        ("hand", "u1"),
+        ("unused", "u1", LINE_SLOTS - 1),
     ]
 )
 READER = np.dtype(
@@ -113,11 +115,11 @@ def first_weights(vocab_size: int) -> dict[str, Array]:
     made["ever"][:] = made["lately"][:] = _squash((np.arange(BINS) - (BINS - 1) / 2) * 16 / (BINS - 1))
     made["match"][:] = 0.9
     made["first"][:] = made["second"][:] = _squash(np.arange(ODDS) * 0.75 - 12.0)
-    for name in ("by_node", "by_match", "by_order"):
+    for name in MIXERS:
         made[name][:, : 2 * NUM_CONTEXTS : 2] = 0.2
         made[name][:, 1 : 2 * NUM_CONTEXTS : 2] = 0.02
         made[name][:, 2 * NUM_CONTEXTS : -1] = 0.02
-    made["final"][:, :3] = 1 / 3
+    made["final"][:] = 1 / len(MIXERS)
     return made
 
 

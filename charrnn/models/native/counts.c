@@ -30,8 +30,9 @@
 #endif
 
 enum {
-  K = 16,           /* contexts */
-  M = 2,            /* matches */
+  K = 16, /* contexts */
+  M = 2,  /* matches */
+  MIXERS = 4,
   I = 40,           /* inputs: two per context, two per match, one that is constant, one that is 0 */
   LANES = 8,        /* of a sum of inputs */
   LINE_SLOTS = 16,  /* a line is 128 bytes */
@@ -52,8 +53,10 @@ enum {
   LEARN_COUNTS = 1,
   LEARN_WEIGHTS = 2,
   LEARN_SLOWLY = 4,
-  BLOCK = 2048, /* decisions of a block */
-  AHEAD = 8,    /* symbols whose lines are on their way from memory */
+  SURE_SEEN = 4,      /* a slot seen so often, */
+  SURE_MARGIN = 4096, /* its odds so near to what came: a longer context has nothing to add */
+  BLOCK = 2048,       /* decisions of a block */
+  AHEAD = 8,          /* symbols whose lines are on their way from memory */
   LETTER = 1,
   NEWLINE = 3,
 };
@@ -62,7 +65,7 @@ enum {
  * and a check of what it belongs to, 0 where it is free. 128 bytes: two lines of a cache. */
 typedef struct {
   uint16_t check[LINE_SLOTS], ever[LINE_SLOTS], lately[LINE_SLOTS];
-  uint8_t seen[LINE_SLOTS], unused[LINE_SLOTS];
+  uint8_t seen[LINE_SLOTS], hand, unused[LINE_SLOTS - 1]; /* hand: where the next search for a free slot begins */
 } Line;
 
 /* What is learned beside the slots. Mirrors `_Weights` in counts.py. */
@@ -74,7 +77,8 @@ typedef struct {
   float *by_node;        /* (V - 1, I) weights of the mixer chosen by the node */
   float *by_match;       /* (LENGTHS * 3, I) by the first match */
   float *by_order;       /* (NUM_ORDERS * DEPTHS, I) by the longest context seen and the depth */
-  float *final;          /* (V - 1, 4) weights of the three mixers; the fourth is 0 */
+  float *by_last;        /* (V + 1, I) by the last symbol plus 1; 0: there is none */
+  float *final;          /* (V - 1, 4) weights of the four mixers */
   float *first, *second; /* (2^FIRST_BITS, ODDS), (2^SECOND_BITS, ODDS) corrections by the last symbols */
   float *decisions;      /* (1,) decisions learned from, up to 2^24 */
 } CountWeights;
@@ -158,9 +162,9 @@ typedef struct {
 typedef struct {
   int32_t cell[2][K]; /* of (K, LEVELS, BINS): the lower of two between which a value was taken; ever and lately */
   float part[2][K], known[K];
-  float *weights[3], *final, *first, *second;
+  float *weights[MIXERS], *final, *first, *second;
   _Alignas(64) float inputs[I];
-  float z[4], p[3], mixed, part_z;
+  float z[MIXERS], p[MIXERS], mixed, part_z;
   int bin_z;
 } Mixed;
 
@@ -350,24 +354,33 @@ static void find(const Counts *counts, const Group *group, Decision *d, int8_t *
   }
 }
 
-/* Makes sure that there is a slot to learn in: where there is none, the one of its line seen least gives way. */
+/* Makes sure that there is a slot to learn in: where there is none, the one of its line seen least gives way, and of
+ * those seen as little the one that is there longest. */
 static int claim(Line *line, int at, uint16_t check) {
   if (at >= 0 && line->check[at] == check) return at;
-  int least = 0;
-  for (int i = 1; i < LINE_SLOTS; i++)
-    if (line->seen[i] < line->seen[least]) least = i;
+  int least = line->hand % LINE_SLOTS;
+  for (int i = 1; i < LINE_SLOTS; i++) {
+    int next = (line->hand + i) % LINE_SLOTS;
+    if (line->seen[next] < line->seen[least]) least = next;
+  }
+  line->hand = (uint8_t)((least + 1) % LINE_SLOTS);
   line->check[least] = check;
   line->ever[least] = line->lately[least] = 32768;
   line->seen[least] = 0;
   return least;
 }
 
+/* Whether a longer context than k is worth a slot: k was seen before, and does not yet know what comes. */
+static int needs_longer(const Decision *d, int k) {
+  int odds_against = d->bit ? 65535 - d->ever[k] : d->ever[k];
+  return d->seen[k] && (d->seen[k] < SURE_SEEN || odds_against >= SURE_MARGIN);
+}
+
 static void learn_slots(const Counts *counts, const Group *group, const Decision *d, const int8_t *places,
                         const uint16_t *checks) {
   float y = d->bit ? 65535.0f : 0.0f;
   for (int k = 0; k < K; k++) {
-    int follows = k >= LAZY && k < NUM_ORDERS; /* a long context is counted where the shorter one was seen */
-    if (places[k] < 0 && follows && !d->seen[k - 1]) continue;
+    if (places[k] < 0 && k >= LAZY && k < NUM_ORDERS && !needs_longer(d, k - 1)) continue;
     Line *line = counts->lines + group->lines[k];
     int at = claim(line, places[k], checks[k]);
     float rate = counts->rates[line->seen[at]], fast = rate > 0.2f ? rate : 0.2f;
@@ -531,9 +544,10 @@ static float decide(const Counts *counts, const Symbol *symbol, const Decision *
   made->weights[0] = w->by_node + (int64_t)d->node * I;
   made->weights[1] = w->by_match + ((d->agrees[0] ? symbol->lengths[0] : 0) * 3 + d->agrees[0]) * I;
   made->weights[2] = w->by_order + (longest * DEPTHS + depth) * I;
-  made->final = w->final + (int64_t)d->node * 4;
+  made->weights[3] = w->by_last + (int64_t)symbol->last * I;
+  made->final = w->final + (int64_t)d->node * MIXERS;
   float z = 0;
-  for (int s = 0; s < 3; s++) {
+  for (int s = 0; s < MIXERS; s++) {
     made->z[s] = bounded(dot(made->weights[s], made->inputs), 13.9f);
     made->p[s] = probability_of(counts, made->z[s]);
     z += made->final[s] * made->z[s];
@@ -575,16 +589,16 @@ static void learn_correction(float *row, int bin, float part, float y) {
 static void learn_weights(const Counts *counts, const Symbol *symbol, const Decision *d, Mixed *made) {
   const CountWeights *w = &counts->weights;
   float y = (float)d->bit, rate = 0.002f + 0.018f / (1.0f + w->decisions[0] * 2e-6f);
-  if (symbol->learn & LEARN_SLOWLY) rate = 0.0005f;
+  if (symbol->learn & LEARN_SLOWLY) rate = 0.001f;
   if (w->decisions[0] < 16777216.0f) w->decisions[0] += 1.0f;
-  for (int s = 0; s < 3; s++) {
+  for (int s = 0; s < MIXERS; s++) {
     float step = (y - made->p[s]) * rate, *weights = made->weights[s];
     const float *inputs = made->inputs;
 #pragma GCC ivdep
     for (int i = 0; i < I; i++) weights[i] += step * inputs[i];
   }
   float step = (y - made->mixed) * 0.002f;
-  for (int s = 0; s < 3; s++) made->final[s] += step * made->z[s];
+  for (int s = 0; s < MIXERS; s++) made->final[s] += step * made->z[s];
   learn_correction(made->first, made->bin_z, made->part_z, y);
   learn_correction(made->second, made->bin_z, made->part_z, y);
   learn_inputs(w->ever, w->ever_seen, made->cell[0], made->part[0], made->known, y, 0.002f);

@@ -177,7 +177,8 @@ static int reads(int64_t V, int64_t num_lines, float weight, float p) {
   CountWeights w = {
       filled(K * LEVELS * BINS, p), filled(K * LEVELS * BINS, p), filled(K * LEVELS * BINS, 3e38f),
       filled(M * LENGTHS, p), filled(M * LENGTHS, 3e38f), filled(nodes * I, weight), filled(LENGTHS * 3 * I, weight),
-      filled(NUM_ORDERS * DEPTHS * I, weight), filled(nodes * 4, weight), filled((1L << FIRST_BITS) * ODDS, p),
+      filled(NUM_ORDERS * DEPTHS * I, weight),
+      filled((V + 1) * I, weight), filled(nodes * MIXERS, weight), filled((1L << FIRST_BITS) * ODDS, p),
       filled((1L << SECOND_BITS) * ODDS, p), filled(1, 3e38f),
   };
   float *rates = filled(256, 0.5f), *bins = filled(4096, BINS - 1.001f);
@@ -205,7 +206,7 @@ static int reads(int64_t V, int64_t num_lines, float weight, float p) {
   bad = bad || charrnn_counts_read(&wrong) != 2 || charrnn_counts_reader_bytes() != (int64_t)sizeof(Reader);
   void *all[] = {lines, cuts, levels, classes, text, places[0], places[1], stretch, squash, rates, bins, logits,
                  readers, w.ever, w.lately, w.ever_seen, w.match, w.match_seen, w.by_node, w.by_match, w.by_order,
-                 w.final, w.first, w.second, w.decisions};
+                 w.by_last, w.final, w.first, w.second, w.decisions};
   for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   return bad;
 }

@@ -1,5 +1,7 @@
 """Counts in a file and out of it; arrays that no model has are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_counts import ids_for, learned
@@ -158,3 +160,17 @@ def test_memory_is_what_the_formula_says():
     rest = sum(array.nbytes for array in arrays.values()) - own
     assert 368 * 7 < rest < 368 * 7 + 22e6
     assert found.tables.num_text == settings.num_text
+
+
+def test_models_that_lack_the_last_mixer_are_read_as_if_it_were_0(tmp_path):
+    found, settings, arrays = stored()
+    for kind in (found.tables.weights, found.fixed_weights):
+        kind["by_last"][:] = 0
+    without = to_arrays(found.tables, found.fixed_weights)
+    older = replace(settings, num_mixers=3)
+    facts = {name: value for name, value in shape_to_json(older).items() if name != "num_mixers"}
+    assert shape_from_json(facts) == older
+    kept = {name: array for name, array in arrays.items() if not name.endswith("by_last")}
+    assert kept.keys() == older.tensors().keys()
+    for one, other in zip(scores(settings, without), scores(older, kept), strict=True):
+        np.testing.assert_array_equal(one, other)
