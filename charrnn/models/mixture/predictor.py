@@ -27,6 +27,8 @@ Array = NDArray[Any]
 
 _BIAS = 0.3
 _NODE_SHARE = 0.3  # of a step that each node's own weights take: there are many, and each learns from less
+_STEPS_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 1 << 20  # of each member, in float64
 _FIRST_RATE, _LAST_RATE, _RATE_SYMBOLS = 0.002, 0.0005, 20_000
 
 
@@ -61,6 +63,17 @@ class _Inputs(NamedTuple):
 
     log_odds: NDArray[np.float64]
     sureness: NDArray[np.int64]
+
+    def at(self, stream: int, nodes: NDArray[np.int64]) -> "_Inputs":
+        """The same of one stream and of some nodes."""
+        return _Inputs(self.log_odds[stream, nodes][None], self.sureness[stream][None])
+
+
+class _Path(NamedTuple):
+    """The way to a symbol: nodes (N,), and whether it goes right there (N,)."""
+
+    nodes: NDArray[np.int64]
+    bits: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -130,13 +143,70 @@ class Mixture(Predictor):
         weights, num_learned = state.weights, state.num_learned
         if self._learns and state.said is not None:
             weights = weights.copy()
-            self._learn(weights, state.said, int(ids[0]), num_learned)
+            path = self._path(int(ids[0]))
+            self._learn(weights, state.said.at(0, path.nodes), path, num_learned)
             num_learned += 1
         steps = [member.step(ids, each) for member, each in zip(self._members, state.members, strict=True)]
         said = self._said([logits for logits, _ in steps])
         found = self._tree.log_probabilities(_mixed(weights, said))
         kept = said if self._learns else None
         return found, MixtureState(tuple(after for _, after in steps), weights, kept, num_learned)
+
+    def score(self, ids: Array, targets: Array, state: MixtureState) -> tuple[Array, MixtureState]:
+        """-ln p(targets[t]), (T, B) float64, having read ``ids[:t + 1]`` (T, B); and the state after all.
+
+        Only the decisions on the way to each target are mixed, and those of many steps at once.
+        """
+        if not len(ids) or (self._learns and (ids[1:] != targets[:-1]).any()):
+            return super().score(ids, targets, state)
+        nats = np.empty(ids.shape)
+        num_steps = max(1, min(_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // (ids.shape[1] * self.num_symbols)))
+        for begin in range(0, len(ids), num_steps):
+            end = begin + num_steps
+            nats[begin:end], state = self._score_some(ids[begin:end], targets[begin:end], state)
+        return nats, state
+
+    def _score_some(self, ids: Array, targets: Array, state: MixtureState) -> tuple[Array, MixtureState]:
+        weights, num_learned = state.weights, state.num_learned
+        if self._learns:
+            weights = weights.copy()
+            if state.said is not None:
+                path = self._path(int(ids[0, 0]))
+                self._learn(weights, state.said.at(0, path.nodes), path, num_learned)
+                num_learned += 1
+        logits = [np.empty((*ids.shape, self.num_symbols)) for _ in self._members]
+        members = list(state.members)
+        for m, member in enumerate(self._members):
+            for t, row in enumerate(ids):
+                logits[m][t], members[m] = member.step(row, members[m])
+        said = self._said([each.reshape(-1, self.num_symbols) for each in logits])
+        if not self._learns:
+            nats = self._nats(weights, said, targets.ravel())
+        else:
+            nats = np.empty(len(ids))
+            for t, target in enumerate(targets[:, 0].tolist()):
+                path = self._path(target)
+                inputs = said.at(t, path.nodes)
+                z = _mixed_at(weights, inputs, path.nodes)
+                nats[t] = np.logaddexp(0, np.where(path.bits, -z, z)).sum()
+                if t + 1 < len(ids):
+                    self._learn(weights, inputs, path, num_learned)
+                    num_learned += 1
+        last = len(ids) - 1
+        kept = _Inputs(said.log_odds[last:], said.sureness[last:]) if self._learns else None
+        return nats.reshape(targets.shape), MixtureState(tuple(members), weights, kept, num_learned)
+
+    def _nats(self, weights: MixtureWeights, said: _Inputs, targets: Array) -> NDArray[np.float64]:
+        """-ln p of one symbol for each row of what was said."""
+        paths, bits = self._tree.path[targets], self._tree.bits[targets]  # (N, D)
+        odds = said.log_odds[np.arange(len(targets))[:, None], paths]  # (N, D, M + 1)
+        z = ((weights.by_node[paths] + _per_stream(weights, said)[:, None]) * odds).sum(axis=2)
+        nats: NDArray[np.float64] = np.where(paths >= 0, np.logaddexp(0, np.where(bits, -z, z)), 0).sum(axis=1)
+        return nats
+
+    def _path(self, symbol: int) -> _Path:
+        nodes = self._tree.path[symbol]
+        return _Path(nodes[nodes >= 0], self._tree.bits[symbol, nodes >= 0])
 
     def _said(self, logits: Sequence[Array]) -> _Inputs:
         odds, sureness = [], []
@@ -149,23 +219,39 @@ class Mixture(Predictor):
         odds.append(np.full_like(odds[0], _BIAS))
         return _Inputs(np.stack(odds, axis=2), np.stack(sureness, axis=1))
 
-    def _learn(self, weights: MixtureWeights, said: _Inputs, symbol: int, num_learned: int) -> None:
-        """Moves the weights towards what would have made the symbol more probable."""
-        path = self._tree.path[symbol]
-        nodes = path[path >= 0]
-        x = said.log_odds[0, nodes]
-        p = 1 / (1 + np.exp(-_mixed(weights, said)[0, nodes]))
+    def _learn(self, weights: MixtureWeights, said: _Inputs, path: _Path, num_learned: int) -> None:
+        """Moves the weights towards what would have made a symbol more probable.
+
+        Args:
+            weights: changed in place.
+            said: of one stream, at the nodes of the path alone.
+            path: the way to the symbol.
+            num_learned: symbols learned from before.
+        """
+        p = 1 / (1 + np.exp(-_mixed_at(weights, said, path.nodes)))
         rate = _LAST_RATE + (_FIRST_RATE - _LAST_RATE) / (1 + num_learned / _RATE_SYMBOLS)
-        steps = rate * (self._tree.bits[symbol, : len(nodes)] - p)[:, None] * x
-        weights.by_node[nodes] += _NODE_SHARE * steps
+        steps = rate * (path.bits - p)[:, None] * said.log_odds[0]
+        weights.by_node[path.nodes] += _NODE_SHARE * steps
         whole = steps.sum(axis=0)
         weights.shared[:] += whole
         weights.by_sureness[np.arange(len(self._members)), said.sureness[0]] += whole
 
 
+def _per_stream(weights: MixtureWeights, said: _Inputs) -> NDArray[np.float64]:
+    """The weights of all nodes alike, (B, M + 1)."""
+    members = np.arange(said.sureness.shape[1])
+    found: NDArray[np.float64] = weights.shared + weights.by_sureness[members, said.sureness].sum(axis=1)
+    return found
+
+
 def _mixed(weights: MixtureWeights, said: _Inputs) -> NDArray[np.float64]:
     """Each node's log odds, (B, V - 1)."""
-    members = np.arange(said.sureness.shape[1])
-    per_stream = weights.shared + weights.by_sureness[members, said.sureness].sum(axis=1)  # (B, M + 1)
+    per_stream = _per_stream(weights, said)
     whole: NDArray[np.float64] = ((weights.by_node + per_stream[:, None]) * said.log_odds).sum(axis=2)
+    return whole
+
+
+def _mixed_at(weights: MixtureWeights, said: _Inputs, nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The log odds of some nodes, which alone were said, of one stream, (N,)."""
+    whole: NDArray[np.float64] = ((weights.by_node[nodes] + _per_stream(weights, said)) * said.log_odds[0]).sum(axis=1)
     return whole

@@ -6,6 +6,7 @@ from small_counts import fixed_counts, growing_counts, ids_for
 from small_network import V, numpy_network
 
 from charrnn.models.mixture.predictor import Mixture, MixtureState, MixtureWeights
+from charrnn.models.predictor import Predictor
 from charrnn.models.tree import Tree, weighted_cuts
 
 IDS = ids_for(V, 150, seed=4)
@@ -128,3 +129,37 @@ def test_members_of_other_symbols_and_several_streams_are_refused():
         members = [fixed_counts(V), growing_counts(V)]
         with pytest.raises(ValueError, match="one stream"):
             mixture(members, learns=learns).zero_state(2)
+
+
+def uneven_weights(num_members):
+    rng = np.random.default_rng(3)
+    shapes = MixtureWeights.from_shares([1 / num_members] * num_members, V)
+    return MixtureWeights(*(part + rng.normal(0, 0.2, part.shape) for part in shapes))
+
+
+@pytest.mark.parametrize(("learns", "num_streams"), [(False, 1), (False, 3), (True, 1)])
+def test_many_steps_scored_at_once_give_the_numbers_of_single_steps(learns, num_streams):
+    ids = ids_for(V, 301 * num_streams, seed=5).reshape(301, num_streams)
+    members = [network(), growing_counts(V) if learns else fixed_counts(V)]
+    mixed = mixture(members, weights=uneven_weights(2), learns=learns)
+    nats, after = mixed.score(ids[:-1], ids[1:], mixed.zero_state(num_streams))
+    expected, state = Predictor.score(mixed, ids[:-1], ids[1:], mixed.zero_state(num_streams))
+    # The same sums in another order.
+    np.testing.assert_allclose(nats, expected, atol=1e-9)
+    assert after.num_learned == state.num_learned == (299 if learns else 0)
+    for one, other in zip(after.weights, state.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+    goes_on = [mixed.step(ids[-1], each)[0] for each in (after, state)]
+    np.testing.assert_allclose(*goes_on, atol=1e-9)
+
+
+def test_targets_that_are_not_read_next_are_not_learned_from():
+    ids = ids_for(V, 40, seed=6)[:, None]
+    targets = np.roll(ids, 7)
+    mixed = mixture([network(), growing_counts(V)], learns=True)
+    nats, after = mixed.score(ids, targets, mixed.zero_state(1))
+    expected, state = Predictor.score(mixed, ids, targets, mixed.zero_state(1))
+    np.testing.assert_allclose(nats, expected, atol=1e-9)
+    np.testing.assert_allclose(after.weights.shared, state.weights.shared, atol=1e-12)
+    read, _ = Predictor.score(mixed, ids, ids, mixed.zero_state(1))
+    assert not np.allclose(read, expected)
