@@ -16,12 +16,13 @@ MAY_IMPORT = {
     "inference": {"", "text", "models", "storage"},
     "training": {"", "text", "models", "storage", "inference"},
     "reports": {"", "text", "models", "storage", "inference", "training"},
-    "cli": {"", "text", "models", "storage", "inference", "training", "reports"},
+    "pages": {"", "text", "models", "storage", "inference", "training", "reports"},
+    "cli": {"", "text", "models", "storage", "inference", "training", "reports", "pages"},
 }
 # The package's own front door and the command's stand above all folders.
 ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "api.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-WITHOUT_TORCH = ("text", "storage", "inference", "cli", "reports")
+WITHOUT_TORCH = ("text", "storage", "inference", "cli", "reports", "pages")
 # What options are made from: the command's help is there before numpy, let alone torch, would be loaded.
 WITHOUT_NUMPY = [
     PACKAGE / "fields.py",
