@@ -34,39 +34,62 @@ def rnn_step(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Arra
     return (tanh(x + h @ weight_hh.T + bias_hh),)
 
 
-def lstm_step(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, ...]:
-    """LSTM: i, f, o = sigmoid; g = tanh; c' = f*c + i*g; h' = o*tanh(c')."""
-    h, c = state
+def lstm_gates(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, ...]:
+    """The gates of an LSTM: i, f, o = sigmoid; g = tanh."""
+    h = state[0]
     gates = x + h @ weight_hh.T + bias_hh
     size = h.shape[-1]
     i = sigmoid(gates[..., 0 * size : 1 * size], tanh)
     f = sigmoid(gates[..., 1 * size : 2 * size], tanh)
     g = tanh(gates[..., 2 * size : 3 * size])
     o = sigmoid(gates[..., 3 * size : 4 * size], tanh)
+    return i, f, g, o
+
+
+def lstm_step(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, ...]:
+    """LSTM: c' = f*c + i*g; h' = o*tanh(c')."""
+    c = state[1]
+    i, f, g, o = lstm_gates(x, state, weight_hh, bias_hh, tanh)
     c = f * c + i * g
     return o * tanh(c), c
 
 
-def gru_step(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, ...]:
-    """GRU, reset after the product: n = tanh(x_n + r*(W_hn h + b_hn)); h' = (1-z)*n + z*h."""
+def gru_gates(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, ...]:
+    """The gates of a GRU, reset after the product: r, z = sigmoid; n = tanh(x_n + r*(W_hn h + b_hn))."""
     (h,) = state
     size = h.shape[-1]
     gates = h @ weight_hh.T + bias_hh
     r = sigmoid(x[..., 0 * size : 1 * size] + gates[..., 0 * size : 1 * size], tanh)
     z = sigmoid(x[..., 1 * size : 2 * size] + gates[..., 1 * size : 2 * size], tanh)
     n = tanh(x[..., 2 * size : 3 * size] + r * gates[..., 2 * size : 3 * size])
+    return r, z, n
+
+
+def gru_step(x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh) -> tuple[Array, ...]:
+    """GRU, reset after the product: h' = (1-z)*n + z*h."""
+    (h,) = state
+    _, z, n = gru_gates(x, state, weight_hh, bias_hh, tanh)
     return ((1 - z) * n + z * h,)
 
 
-def gru_before_step(
+def gru_before_gates(
     x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh
 ) -> tuple[Array, ...]:
-    """GRU, reset before the product: n = tanh(x_n + W_hn (r*h) + b_hn); h' = (1-z)*n + z*h."""
+    """The gates of a GRU, reset before the product: r, z = sigmoid; n = tanh(x_n + W_hn (r*h) + b_hn)."""
     (h,) = state
     size = h.shape[-1]
     rz = sigmoid((x + bias_hh)[..., : 2 * size] + h @ weight_hh[: 2 * size].T, tanh)
     r, z = rz[..., :size], rz[..., size:]
     n = tanh((x + bias_hh)[..., 2 * size :] + (r * h) @ weight_hh[2 * size :].T)
+    return r, z, n
+
+
+def gru_before_step(
+    x: Array, state: tuple[Array, ...], weight_hh: Array, bias_hh: Array, tanh: Tanh
+) -> tuple[Array, ...]:
+    """GRU, reset before the product: h' = (1-z)*n + z*h."""
+    (h,) = state
+    _, z, n = gru_before_gates(x, state, weight_hh, bias_hh, tanh)
     return ((1 - z) * n + z * h,)
 
 
@@ -99,6 +122,8 @@ class Cell:
             reads one column of them, so it is not H terms that add up: from +-1/sqrt(H) a network spends hundreds of
             updates on telling its symbols apart. Found by the search in docs/results.md.
         initial_bias: a gate's bias at the start, in sum, by the gate's index; the others start like all weights.
+        gates: equations of its gates alone, from the same arguments as the step; None where it has none to look at.
+        gate_names: of what ``gates`` gives, in order.
     """
 
     title: str
@@ -109,7 +134,11 @@ class Cell:
     kernel: str = ""
     one_hot_bound: float | None = None
     initial_bias: tuple[tuple[int, float], ...] = ()
+    gates: Step | None = None
+    gate_names: tuple[str, ...] = ()
 
+
+_GRU_GATES = ("reset", "update", "candidate")
 
 CELLS: dict[str, Cell] = {
     "rnn": Cell("vanilla RNN", 1, rnn_step, fused="rnn_tanh", kernel="rnn", one_hot_bound=4.0),
@@ -124,10 +153,19 @@ CELLS: dict[str, Cell] = {
         kernel="lstm",
         one_hot_bound=1.7,
         initial_bias=((1, 1.0),),
+        gates=lstm_gates,
+        gate_names=("input", "forget", "candidate", "output"),
     ),
     # From wide input weights a GRU learns faster at first, and then its loss may rise again.
-    "gru": Cell("GRU", 3, gru_step, fused="gru", kernel="gru"),
-    "gru-before": Cell("GRU (reset before)", 3, gru_before_step, kernel="gru-before"),
+    "gru": Cell("GRU", 3, gru_step, fused="gru", kernel="gru", gates=gru_gates, gate_names=_GRU_GATES),
+    "gru-before": Cell(
+        "GRU (reset before)",
+        3,
+        gru_before_step,
+        kernel="gru-before",
+        gates=gru_before_gates,
+        gate_names=_GRU_GATES,
+    ),
 }
 """Every cell by the name that users give it."""
 

@@ -32,6 +32,8 @@ typedef struct {
   float *hidden, *cells;  /* (L, B, H) before; after */
   float *logits;          /* (T, B, V), or NULL */
   double *nats;           /* (T, B) -ln p(target), or NULL */
+  float *all_hidden;      /* (T, L, B, H) after each step, or NULL */
+  float *all_cells;       /* the same of the cells, where there are some */
   int64_t *drawn;         /* (T, B) to generate, or NULL */
   const double *uniforms; /* (T, B) in [0, 1) */
   Sampling sampling;
@@ -165,8 +167,18 @@ static const float *embed(Part *part, long rows) {
   return part->embedded;
 }
 
-/* Takes the streams `steps` further, reading part->ids; the top layer's outputs are then in part->hidden[1:]. */
-static void advance(Part *part, long steps) {
+/* Keeps the states after each step of layer `l`: rows (steps + 1, n, H), the first of them before the chunk. */
+static void keep_states(const Part *part, float *kept, const float *rows, long begin, long steps, long l) {
+  const Run *run = part->run;
+  long H = part->network->H, nH = part->n * H;
+  for (long t = 0; t < steps; t++)
+    memcpy(kept + (((begin + t) * part->network->L + l) * run->B + part->first) * H, rows + (t + 1) * nH,
+           (size_t)nH * sizeof(float));
+}
+
+/* Takes the streams `steps` further from step `begin`, reading part->ids; the top layer's outputs are then in
+ * part->hidden[1:]. */
+static void advance(Part *part, long begin, long steps) {
   const Run *run = part->run;
   const Network *network = part->network;
   long H = network->H, nH = part->n * H;
@@ -196,6 +208,8 @@ static void advance(Part *part, long steps) {
     recurrence_forward_part(&job, 0);
     memcpy(run->hidden + at, part->hidden + steps * nH, state_bytes);
     if (network->cell->has_cell) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
+    if (run->all_hidden) keep_states(part, run->all_hidden, part->hidden, begin, steps, l);
+    if (run->all_cells) keep_states(part, run->all_cells, part->cells, begin, steps, l);
   }
 }
 
@@ -215,7 +229,7 @@ static void read_known(Part *part) {
     steps = min_long(part->most_steps, run->T - t);
     for (long i = 0; i < steps; i++)
       memcpy(part->ids + i * n, run->ids + (t + i) * run->B + part->first, (size_t)n * sizeof(int64_t));
-    advance(part, steps);
+    advance(part, t, steps);
     for (long row = 0, rows; row < steps * n; row += rows) {
       rows = min_long(MAX_ROWS, steps * n - row);
       linear_run(&network->output, 0, network->output.panels, part->logits, part->hidden + (n + row) * H, H, rows);
@@ -235,7 +249,7 @@ static int generate(Part *part) {
   long n = part->n, V = network->V, padded = network->output.padded, H = network->H;
   memcpy(part->ids, run->ids + part->first, (size_t)n * sizeof(int64_t));
   for (long t = 0; t < run->T; t++) {
-    advance(part, 1);
+    advance(part, t, 1);
     for (long row = 0, rows; row < n; row += rows) {
       rows = min_long(MAX_ROWS, n - row);
       linear_run(&network->output, 0, network->output.panels, part->logits, part->hidden + (n + row) * H, H, rows);

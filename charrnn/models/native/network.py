@@ -36,6 +36,7 @@ class _Run(ctypes.Structure):
         ("network", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("T", "B", "num_threads")),
         *((name, ctypes.c_void_p) for name in ("ids", "targets", "hidden", "cells", "logits", "nats")),
+        *((name, ctypes.c_void_p) for name in ("all_hidden", "all_cells")),
         *((name, ctypes.c_void_p) for name in ("drawn", "uniforms")),
         ("sampling", Sampling),
         *((name, ctypes.c_void_p) for name in ("transitions", "allowed", "marks")),
@@ -91,6 +92,20 @@ class NativeNetwork(Predictor):
             raise InputError(f"ids {ids.shape} and targets {targets.shape} must have one shape")
         nats = np.empty(ids.shape, np.float64)
         return nats, self._run(ids.shape, state, ids=ids, targets=targets, nats=nats)
+
+    def trace(self, ids: Array, state: State) -> tuple[Array, State, State]:
+        """All that happens while ``ids`` (T, B) are read.
+
+        Returns:
+            logits (T, B, V) float32 of what follows each symbol; the states after each symbol, arrays (T, L, B, H);
+            and the state after all.
+        """
+        ids = ids_in_c(ids)
+        logits = np.empty((*ids.shape, self.settings.vocab_size), np.float32)
+        shapes = self.settings.state_shapes(ids.shape[1]).values()
+        states = State(np.empty((len(ids), *shape), np.float32) for shape in shapes)
+        kept = dict(zip(("all_hidden", "all_cells"), states, strict=False))
+        return logits, states, self._run(ids.shape, state, ids=ids, logits=logits, **kept)
 
     def generate(
         self,
