@@ -15,18 +15,19 @@ MAY_IMPORT = {
     "storage": {"", "text", "models"},
     "inference": {"", "text", "models", "storage"},
     "training": {"", "text", "models", "storage", "inference"},
-    "reports": {"", "text", "models", "storage", "inference", "training"},
-    "pages": {"", "text", "models", "storage", "inference", "training", "reports"},
-    "cli": {"", "text", "models", "storage", "inference", "training", "reports", "pages"},
+    "explaining": {"", "text", "models", "storage", "inference", "training"},
+    "reports": {"", "text", "models", "storage", "inference", "training", "explaining"},
+    "pages": {"", "text", "models", "storage", "inference", "training", "explaining", "reports"},
+    "cli": {"", "text", "models", "storage", "inference", "training", "explaining", "reports", "pages"},
 }
 # The package's own front door and the command's stand above all folders.
 ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "api.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-WITHOUT_TORCH = ("text", "storage", "inference", "cli", "reports", "pages")
+WITHOUT_TORCH = ("text", "storage", "inference", "explaining", "cli", "reports", "pages")
 # What options are made from: the command's help is there before numpy, let alone torch, would be loaded.
 WITHOUT_NUMPY = [
     PACKAGE / "fields.py",
-    *(PACKAGE / folder / "settings.py" for folder in ("models", "text", "inference", "training")),
+    *(PACKAGE / folder / "settings.py" for folder in ("models", "text", "inference", "training", "explaining")),
     PACKAGE / "training" / "machine.py",
     *sorted((PACKAGE / "cli").glob("*.py")),
 ]
