@@ -127,7 +127,7 @@ class Reader:
         name, *options = arguments
         with contextlib.chdir(self.folder):
             given = COMMANDS[name].make_context(name, list(options)).params
-        for key in ("texts", "val", "fit_temperature", "fit"):
+        for key in ("texts", "val", "fit_temperature", "fit", "source"):
             found = given.get(key) or ()
             for text in [found] if isinstance(found, str) else found:
                 self.provide_text(str(text))
