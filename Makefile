@@ -42,6 +42,8 @@ pictures: $(READY) ## Make the pictures and the notebook's output anew, from rea
 	$(BIN)/python tests/benchmarks/loss_picture.py corpora/shakespeare.txt 1.42 docs/pictures/loss.svg
 	$(BIN)/python tests/benchmarks/budgets.py corpora/shakespeare.txt 10 30 85 --out $(VENV)/budgets.json
 	$(BIN)/python tests/benchmarks/budgets.py --draw $(VENV)/budgets.json docs/pictures/budgets.svg
+	$(BIN)/python tests/benchmarks/explain_picture.py corpora/shakespeare.txt $(VENV)/explained docs/pictures/explain.png
+	$(BIN)/python tests/benchmarks/explain_picture.py corpora/shakespeare.txt $(VENV)/explained --unit docs/pictures/explain-unit.png
 
 bench: $(READY) ## Measure speed, start-up and memory beside plain torch.nn; TEXT=file adds losses after fixed budgets.
 	$(BIN)/python tests/benchmarks/bench.py $(if $(TEXT),--text $(TEXT) step inference start memory loss)

@@ -134,6 +134,8 @@ class Reader:
         for key in ("model", "run", "resume", "init_from", "config"):
             if given.get(key):
                 self.provide_run(given[key])
+        for run in given.get("with_") or () if name == "explain" else ():
+            self.provide_run(run)
         for run in given["names"] or () if name == "runs" else ():
             self.provide_run(run)
         ended = invoke(name, *self._shortened(name, options, given), stdin=stdin, cwd=self.folder)

@@ -14,6 +14,7 @@ from charrnn.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
+PHOTOGRAPHS = sorted((ROOT / "docs" / "pictures").glob("*.png"))
 TERMINAL = ROOT / "docs" / "pictures" / "terminal.svg"
 
 
@@ -42,10 +43,15 @@ def test_a_picture_is_whole_small_and_needs_nothing_from_elsewhere(path):
     assert not re.search(r"<script|@import|@font-face|href=\"(?!#)|url\((?!#)", svg)
 
 
+def test_a_picture_of_a_page_is_small():
+    assert PHOTOGRAPHS
+    assert all(path.stat().st_size < 200_000 for path in PHOTOGRAPHS)
+
+
 def test_every_picture_is_shown_on_a_page_and_made_by_make():
     pages = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
     made = (ROOT / "Makefile").read_text()
-    for path in PICTURES:
+    for path in (*PICTURES, *PHOTOGRAPHS):
         assert f"pictures/{path.name})" in pages
         assert f"docs/pictures/{path.name}\n" in made
 

@@ -94,10 +94,8 @@ def _write_model(explanation: Explanation, model: ModelExplanation, num_shown: i
     marks = [str(min(round(value), 9)) if value >= _LEAST_BITS_MARKED else " " for value in in_bits[:shown]]
     _write_painted(text.text[:shown], levels, _STYLES, marks)
     if _has_colour():
-        names = [
-            f"{word} ({f'below {below:g}' if below < math.inf else f'{LEVELS[-2][0]:g} and more'} bits)"
-            for below, word in LEVELS
-        ]
+        names = [f"{word} <{below:g}" for below, word in LEVELS[:-1]]
+        names.append(f"{LEVELS[-1][1]} {LEVELS[-2][0]:g}+ bits")
         _write_legend(names, _STYLES)
     else:
         least = f"{_LEAST_BITS_MARKED:g}"

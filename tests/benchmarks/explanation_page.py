@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
-from browser import opened
+from page_visit import opened
 
 _TIMES = 5
 
