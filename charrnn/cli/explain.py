@@ -88,7 +88,7 @@ def explain(
     from charrnn.explaining.explanation import explain as explain_text
     from charrnn.explaining.explanation import one_source, open_text
     from charrnn.reports.explanation import write_explanation
-    from charrnn.reports.terminal import say
+    from charrnn.reports.terminal import say, write_result
     from charrnn.storage.model_file import read_model
     from charrnn.storage.run_name import find_run
     from charrnn.text.source import typed_source
@@ -117,8 +117,9 @@ def explain(
     from charrnn.pages.explanation import write_explanation_page
 
     size = write_explanation_page(showing.out, explanation)
+    write_result(f"{showing.out}\n")
     if not showing.quiet:
-        say(f"note: {showing.out}: {size / 1e6:.1f} MB, to be opened in a browser")
+        say(f"note: {size / 1e6:.1f} MB; open it in a browser")
 
 
 def _short(name: str) -> str:

@@ -92,11 +92,11 @@ def test_counts_say_that_they_have_no_units(tmp_path, model, text):
     assert "layer 1, hidden" in both
 
 
-def test_a_page_is_written_and_nothing_else_said(model, text, tmp_path):
+def test_a_page_is_written_and_its_path_is_the_result(model, text, tmp_path):
     out = tmp_path / "page.html"
     ended = invoke("explain", model, text, "-o", out, "--reach", "4", "--unit", "1.forget.2")
-    assert (ended.code, ended.out) == (0, "")
-    assert "to be opened in a browser" in ended.err
+    assert (ended.code, ended.out) == (0, f"{out}\n")
+    assert "open it in a browser" in ended.err
     page = out.read_text()
     assert "forget gate 2 of layer 1" in page
     assert "How far gradients reach" in page
