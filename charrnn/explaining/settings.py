@@ -45,7 +45,7 @@ class ExplainSettings(Settings):
         (),
         help="Paint this unit too, named by layer, part and number as in 1.cell.17; parts are hidden, cell and the "
         "gates (input, forget, candidate, output; reset, update, candidate). May be repeated.",
-        metavar="LAYER.PART.NUMBER",
+        metavar="NAME",
         panel=_READING,
     )
     reach: int = setting(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +102,17 @@ PERPLEXITY = {
     "--verbose": None,
     "--threads": "1",
 }
+EXPLAIN = {
+    "--with": "{other}",
+    "--length": "30",
+    "--unit": "1.cell.0",
+    "--reach": "2",
+    "--encoding": "latin-1",
+    "--text": "the dog",
+    "--out": "{out}.html",
+    "--quiet": None,
+    "--threads": "1",
+}
 COUNT = {
     "--val": "{val}",
     "--level": "byte",
@@ -121,6 +133,7 @@ COMMANDS = {
     "train": TRAIN,
     "sample": SAMPLE,
     "perplexity": PERPLEXITY,
+    "explain": EXPLAIN,
     "count": COUNT,
     "mix": MIX,
     "corpus": CORPUS,
@@ -137,6 +150,7 @@ class Places:
     val: Path
     text: Path
     out: Path
+    other: Path | None = None
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +165,9 @@ def places(tmp_path_factory):
         patch.chdir(here)
         code, _, err = invoke("train", text, "--steps", "2", "--hidden-size", "4", "--threads", "1", "--out", "runs")
     assert code == 0, err
-    return Places(here / "runs" / "text", here / "config.toml", here / "val.txt", text, here / "chosen")
+    run, other = (here / "runs" / name for name in ("text", "other"))
+    shutil.copytree(run, other)
+    return Places(run, here / "config.toml", here / "val.txt", text, here / "chosen", other)
 
 
 @pytest.fixture
@@ -225,12 +241,15 @@ def check_train_pair(pair, places, directory):
             assert str(found[name]) == str(type(found[name])(values[option])), pair
 
 
-@pytest.mark.parametrize("command", ["sample", "perplexity", "count", "mix", "corpus", "runs", "inspect", "verify"])
+@pytest.mark.parametrize(
+    "command", ["sample", "perplexity", "explain", "count", "mix", "corpus", "runs", "inspect", "verify"]
+)
 def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     arguments = {
         "perplexity": [places.run, places.text],
+        "explain": [places.run, places.text],
         "count": [places.text],
         "mix": [places.run, places.run],
         "corpus": [],
