@@ -22,7 +22,7 @@ from charrnn.models.settings import ModelSettings
 from charrnn.storage.model_file import ModelFile
 from charrnn.text.corpus import encode_source
 from charrnn.text.source import Source, find_sources
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import UnknownCharacterError, Vocab
 from charrnn.training.settings import TrainingSettings
 
 MOST_SEARCHED = 1 << 17  # characters that units are looked for in, half of them to check what was found
@@ -135,7 +135,7 @@ def explain(
     """
     source = Source(text.name, None, text=text.text)
     # What a vocabulary lacks is told before anything is computed.
-    encoded = {name: np.asarray(encode_source(source, file.vocab).ids) for name, file in models.items()}
+    encoded = {name: _encoded(source, name, file) for name, file in models.items()}
     asked = {name: _asked_units(file, settings.unit) for name, file in models.items()}
     missing = [unit for unit in settings.unit if not any(unit in known for known in asked.values())]
     if missing:
@@ -150,6 +150,14 @@ def explain(
             for name, file in models.items()
         ),
     )
+
+
+def _encoded(source: Source, name: str, file: ModelFile) -> Ids:
+    try:
+        return np.asarray(encode_source(source, file.vocab).ids)
+    except UnknownCharacterError as error:
+        # Nothing is left out here: several models read the same characters side by side.
+        raise UnknownCharacterError(error.chars, error.position, where=f"{error.where}; read by {name}") from None
 
 
 def _explain_one(

@@ -22,6 +22,7 @@ class UnknownCharacterError(InputError):
     Attributes:
         chars: the distinct unknown characters, in order of appearance.
         position: index of the first in the text.
+        where: the first one's place, in words.
     """
 
     def __init__(self, chars: str, position: int, *, where: str = "", remedy: str = "") -> None:
@@ -29,7 +30,7 @@ class UnknownCharacterError(InputError):
         self.position = position
         named = ", ".join(describe_char(c) for c in chars[:5]) + (", ..." if len(chars) > 5 else "")
         plural = "characters" if len(chars) > 1 else "character"
-        place = where or f"the first at position {position}"
+        self.where = place = where or f"the first at position {position}"
         advice = (
             remedy or "leave them out, or use a model that knows them (one of bytes, `level=byte`, knows every text)"
         )

@@ -153,7 +153,9 @@ def test_what_cannot_be_explained_is_refused_in_words(model, tmp_path, arguments
 
 def test_an_unknown_character_is_told_with_its_place(model, tmp_path):
     (tmp_path / "odd.txt").write_text("to be\nor é\n")
-    assert "line 2, column 4" in refused(model, "odd.txt", code=3, cwd=tmp_path)
+    message = refused(model, "odd.txt", code=3, cwd=tmp_path)
+    assert "line 2, column 4; read by small.safetensors" in message
+    assert "--unknown" not in message  # which explain lacks
 
 
 def test_the_model_itself_is_no_other(model, text):
