@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from charrnn.errors import SettingsError
 from charrnn.fields import values_by_name
 from charrnn.inference.generation import generate
-from charrnn.inference.scoring import iterate_nats, score_ids, score_lines
+from charrnn.inference.reading import ExactReading
+from charrnn.inference.scoring import score_exact, score_lines
 from charrnn.inference.settings import CopyingSettings, GenerationSettings
 from charrnn.inference.training_text import find_training_text
 from charrnn.models.copy_limit import Continuations, CopyLimit
@@ -37,7 +38,7 @@ class LanguageModel:
 
     Args:
         file: the model as it is stored.
-        num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
+        num_threads: CPU threads for many streams, as which a long text is read too; none: as many as there are cores.
         path: of the file, where there is one.
         learns: whether it goes on learning from what it reads and writes; it then takes one text at a time.
 
@@ -150,7 +151,7 @@ class LanguageModel:
         Raises:
             UnknownCharacterError: the text has a character that the vocabulary lacks.
         """
-        return score_ids(self.predictor, self.vocab.encode(text), vocab=self.vocab)
+        return score_exact(self.predictor, self.vocab.encode(text), vocab=self.vocab)
 
     def score_lines(self, texts: Iterable[str]) -> list[Score]:
         """Each text by itself, as a line that follows a line's end: N characters give N predictions.
@@ -193,7 +194,7 @@ class LanguageModel:
         (17,)
         """
         ids = self.vocab.encode(text)
-        parts = [nats for nats, _ in iterate_nats(self.predictor, ids)]
+        parts = [nats for nats, _ in ExactReading(self.predictor, ids)]
         nats = np.concatenate([np.zeros(1), *parts])[: len(ids)]  # the first symbol is given: no surprise
         if self.vocab.level == "byte":
             first_bytes = np.flatnonzero((ids & 0xC0) != 0x80)
@@ -222,7 +223,7 @@ def load(path: str | Path, *, num_threads: int | None = None) -> LanguageModel:
 
     Args:
         path: a run's name or directory, or a model file.
-        num_threads: CPU threads for many streams; none: as many as there are cores. One stream takes one.
+        num_threads: CPU threads for many streams, as which a long text is read too; none: as many as there are cores.
 
     Raises:
         SettingsError: the path is empty.

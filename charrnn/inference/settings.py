@@ -86,7 +86,8 @@ class ScoringSettings(Settings):
     Attributes:
         windowed: predictions after which the state begins again; None carries it through.
         by_line: score each line by itself.
-        streams: parts of each text that are read side by side; None reads it as one.
+        streams: parts of each text that are read side by side; None reads it exactly.
+        sequential: read each text as one stream, also where that is not the fastest way to its exact score.
         dynamic: also report the score of a model that goes on learning.
         with_: models to mix with.
         fit: a text that the weights of the mixture are fitted on.
@@ -120,6 +121,12 @@ class ScoringSettings(Settings):
         "and approximate.",
         low=1,
         high=MAX_STREAMS,
+        panel=_PROTOCOL,
+    )
+    sequential: bool = setting(
+        False,
+        help="Read each text as one stream, symbol after symbol: the exact score again, but for rounding, by the plain "
+        "way, which is slower.",
         panel=_PROTOCOL,
     )
     dynamic: bool = setting(
@@ -181,12 +188,14 @@ class ScoringSettings(Settings):
         Raises:
             SettingsError: several are.
         """
-        if (self.windowed is not None) + self.by_line + (self.streams is not None) > 1:
-            raise SettingsError("`windowed`, `by_line` and `streams` are different ways to score; give one of them")
+        if (self.windowed is not None) + self.by_line + (self.streams is not None) + self.sequential > 1:
+            raise SettingsError(
+                "`windowed`, `by_line`, `streams` and `sequential` are different ways to score; give one of them"
+            )
         if self.fit is not None and not self.with_:
             raise SettingsError("`fit` fits a mixture; name what to mix with by `with_`")
         stands_apart = self.dynamic or self.with_ or self.fit_temperature is not None or self.baselines
-        if stands_apart and self.protocol != "exact":
+        if stands_apart and not self.is_exact:
             raise SettingsError(
                 "`dynamic`, `with_`, `fit_temperature` and `baselines` stand beside the exact score; leave "
                 "`windowed`, `by_line` and `streams` out"
@@ -201,7 +210,14 @@ class ScoringSettings(Settings):
             return "by-line"
         if self.windowed is not None:
             return f"windowed-{self.windowed}"
-        return "exact" if self.streams is None else f"streams-{self.streams}"
+        if self.streams is not None:
+            return f"streams-{self.streams}"
+        return "sequential" if self.sequential else "exact"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each symbol is predicted from all before it in its text."""
+        return self.protocol in ("exact", "sequential")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from charrnn.errors import InputError, SettingsError
 from charrnn.inference.baselines import Baselines, Cost, compare
 from charrnn.inference.mixing import fitting_ids, mixed
-from charrnn.inference.scoring import score_ids, score_lines, score_streams, score_windowed
+from charrnn.inference.reading import ExactReading
+from charrnn.inference.scoring import score_exact, score_ids, score_lines, score_streams, score_windowed
 from charrnn.inference.settings import ScoringSettings
 from charrnn.inference.temperature import HIGHEST, LOWEST, fit_temperature, with_temperature
 from charrnn.inference.training_text import TrainingText
@@ -153,7 +154,7 @@ def score_texts(
 
 
 def _what_is_needed(vocab: Vocab, settings: ScoringSettings) -> str:
-    """Why a text without a prediction has none; see ``score_lines`` and ``score_ids`` for what is given."""
+    """Why a text without a prediction has none; see ``score_lines`` and ``score_exact`` for what is given."""
     if not settings.by_line:
         return "the first symbol is given, so a text needs at least two that the model knows"
     if "\n" in vocab:
@@ -181,16 +182,25 @@ def _score_whole(
             return score_windowed(predictor, ids, vocab=vocab, window=settings.windowed)
         if settings.streams is not None:
             return score_streams(predictor, ids, vocab=vocab, num_streams=settings.streams)
-        return score_ids(predictor, ids, vocab=vocab)
+        return _score_exact(predictor, ids, vocab, settings)
 
-    # One exact stream keeps one core busy: several texts go side by side. Many streams share the cores already.
-    side_by_side = min(len(texts), settings.threads or num_cores()) if settings.protocol == "exact" else 1
-    if side_by_side > 1:
-        with ThreadPoolExecutor(side_by_side) as pool:
-            scores = list(pool.map(score, (each.ids for each in texts)))
-    else:
-        scores = [score(each.ids) for each in texts]
-    return [_of_text(each, found) for each, found in zip(texts, scores, strict=True)]
+    # One stream keeps one core busy: several texts go side by side. Many streams share the cores already.
+    scores: dict[int, Score] = {}
+    side_by_side = [i for i, each in enumerate(texts) if _is_one_stream(predictor, each.ids, settings)]
+    num_at_once = min(len(side_by_side), settings.threads or num_cores())
+    if num_at_once > 1:
+        with ThreadPoolExecutor(num_at_once) as pool:
+            found = pool.map(score, (texts[i].ids for i in side_by_side))
+            scores = dict(zip(side_by_side, found, strict=True))
+    return [_of_text(each, scores[i] if i in scores else score(each.ids)) for i, each in enumerate(texts)]
+
+
+def _score_exact(predictor: Predictor, ids: Ids, vocab: Vocab, settings: ScoringSettings) -> Score:
+    return (score_ids if settings.sequential else score_exact)(predictor, ids, vocab=vocab)
+
+
+def _is_one_stream(predictor: Predictor, ids: Ids, settings: ScoringSettings) -> bool:
+    return settings.is_exact and (settings.sequential or not ExactReading(predictor, ids).is_divided)
 
 
 class _Fitted(NamedTuple):
@@ -222,10 +232,10 @@ def _score_apart(
         tempered = open_network(shape, with_temperature(model.weights, value), num_threads=settings.threads)
         at_border = f" (the border of those tried: {LOWEST:g} to {HIGHEST:g})" if value in (LOWEST, HIGHEST) else ""
         protocol = f"exact, temperature {value:.4f}{at_border} fitted on {name}"
-        found["temperature"] = replace(_exact(protocol, tempered, model.vocab, texts), temperature=value)
+        found["temperature"] = replace(_exact(protocol, tempered, model.vocab, texts, settings), temperature=value)
     if settings.dynamic:
         learning = open_model(model.settings, model.weights, num_threads=settings.threads, learns=True)
-        found["dynamic"] = _exact("dynamic", learning, model.vocab, texts)
+        found["dynamic"] = _exact("dynamic", learning, model.vocab, texts, settings)
     return found
 
 
@@ -240,7 +250,7 @@ def _score_mixed(
 
     def score(name: str, protocol: str, scored: ModelFile, *, learns: bool = False) -> None:
         predictor = open_model(scored.settings, scored.weights, num_threads=settings.threads, learns=learns)
-        found[name] = _exact(protocol, predictor, model.vocab, texts)
+        found[name] = _exact(protocol, predictor, model.vocab, texts, settings)
 
     for name, other in beside.items():
         score(alone(name), f"exact, {name} alone", other)
@@ -279,9 +289,11 @@ def _costs(
     }
 
 
-def _exact(protocol: str, predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded]) -> ScoredTexts:
+def _exact(
+    protocol: str, predictor: Predictor, vocab: Vocab, texts: Sequence[Encoded], settings: ScoringSettings
+) -> ScoredTexts:
     started = time.perf_counter()
-    found = tuple(_of_text(each, score_ids(predictor, each.ids, vocab=vocab)) for each in texts)
+    found = tuple(_of_text(each, _score_exact(predictor, each.ids, vocab, settings)) for each in texts)
     return ScoredTexts(protocol, found, level=vocab.level, seconds=time.perf_counter() - started)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from charrnn.models.cells import State
 from charrnn.models.dropout import dropout
 from charrnn.models.layer import Backend, RecurrentLayer, project
-from charrnn.models.predictor import Predictor
+from charrnn.models.recurrent import RecurrentPredictor
 from charrnn.models.settings import ModelSettings
 
 # At most this many logits and rows (steps x streams) are held while scoring, whatever T, B and V are.
@@ -114,7 +114,7 @@ class CharRNN(nn.Module):
             weight.copy_(weights[name])
 
 
-class TorchNetwork(Predictor):
+class TorchNetwork(RecurrentPredictor):
     """A network in torch as a predictor, on whatever device it is: what training scores its own model with.
 
     Args:
@@ -152,5 +152,22 @@ class TorchNetwork(Predictor):
             nats[begin:end] = losses.double().cpu().numpy().reshape(end - begin, -1)
         return nats, state
 
+    @property
+    def compares(self) -> bool:
+        """Whether states can be compared: not in reduced precision, where rounding keeps them far apart."""
+        return self.network.backend.precision == "float32"
+
+    def rows_of(self, state: State) -> NDArray[Any]:
+        """All numbers that a state holds of each stream, (B, M)."""
+        return super().rows_of(state.map(lambda part: part.cpu().numpy()))
+
+    def state_of(self, rows: NDArray[Any]) -> State:
+        """The state that ``rows_of`` gave (B, M) for, on the network's device."""
+        return super().state_of(rows).map(lambda part: torch.from_numpy(part).to(self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.output.weight.device
+
     def _moved(self, ids: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(ids, np.int64)).to(self.network.output.weight.device)
+        return torch.from_numpy(np.ascontiguousarray(ids, np.int64)).to(self._device)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.models.cells import State, input_table
-from charrnn.models.predictor import Predictor, nats_of
+from charrnn.models.predictor import nats_of
+from charrnn.models.recurrent import RecurrentPredictor
 from charrnn.models.settings import ModelSettings
 
 Array = NDArray[Any]
@@ -18,7 +19,7 @@ Array = NDArray[Any]
 _LOGITS_AT_ONCE = 1 << 20  # at most this many logits are held while scoring, whatever T, B and V are
 
 
-class NumpyNetwork(Predictor):
+class NumpyNetwork(RecurrentPredictor):
     """A network with its weights, as a predictor.
 
     Args:

@@ -106,6 +106,15 @@ def test_streams_predict_as_many_characters_and_say_so(model, text):
     assert result["total"]["nats"] == pytest.approx(charrnn.load(model).score(TEXT).nats, rel=1e-6)
 
 
+def test_a_long_text_scores_the_same_read_as_one_stream(model, tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text(TEXT * (5000 // len(TEXT)))
+    found, plain = told(model, path), told(model, path, "--sequential")
+    assert (found["protocol"], plain["protocol"]) == ("exact", "sequential")
+    assert found["total"]["num_predictions"] == plain["total"]["num_predictions"]
+    assert found["total"]["nats"] == pytest.approx(plain["total"]["nats"], rel=1e-6)  # the accuracy promised
+
+
 def test_by_line_scores_and_ranks_each_line(model, tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("a bad bag\n\nface\n", newline="")

@@ -126,8 +126,8 @@ def test_several_texts_are_scored_by_no_more_threads_than_asked_for(here, monkey
         assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == str(threads)
         return score(*arguments, **more)
 
-    score = text_scores.score_ids
-    monkeypatch.setattr(text_scores, "score_ids", noted)
+    score = text_scores.score_exact
+    monkeypatch.setattr(text_scores, "score_exact", noted)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "7")
     assert invoke("perplexity", "m", *names, "--threads", threads)[0] == 0

@@ -102,7 +102,7 @@ def test_weights_that_overflow_cost_one_line(here, native):
 def test_a_text_that_no_temperature_can_be_fitted_on_is_refused_before_the_scoring(here, monkeypatch, other, said):
     (here / "one.txt").write_text("t")
     scored = []
-    monkeypatch.setattr(text_scores, "score_ids", lambda *arguments, **more: scored.append(arguments))
+    monkeypatch.setattr(text_scores, "score_exact", lambda *arguments, **more: scored.append(arguments))
     code, out, err = invoke("perplexity", "m", "text.txt", "--fit-temperature", other)
     assert (code, out, scored) == (3, "", [])
     assert said in err

@@ -37,6 +37,8 @@ def test_how_a_symbol_is_drawn_has_one_set_of_defaults():
         ({"windowed": 16}, "windowed-16"),
         ({"by_line": True}, "by-line"),
         ({"streams": 3}, "streams-3"),
+        ({"sequential": True}, "sequential"),
+        ({"sequential": True, "dynamic": True}, "sequential"),
         ({"dynamic": True, "fit_temperature": "other.txt"}, "exact"),
     ],
 )
@@ -46,7 +48,12 @@ def test_the_protocol_says_how_a_score_is_made(options, protocol):
 
 @pytest.mark.parametrize(
     "options",
-    [{"windowed": 9, "by_line": True}, {"windowed": 9, "streams": 2}, {"by_line": True, "streams": 2}],
+    [
+        {"windowed": 9, "by_line": True},
+        {"windowed": 9, "streams": 2},
+        {"by_line": True, "streams": 2},
+        {"sequential": True, "streams": 2},
+    ],
     ids=str,
 )
 def test_two_ways_to_score_are_refused(options):

@@ -23,7 +23,8 @@ from charrnn.models.native.call import (
     weights_in_c,
 )
 from charrnn.models.native.kernel import library_functions
-from charrnn.models.predictor import Generated, Predictor
+from charrnn.models.predictor import Generated
+from charrnn.models.recurrent import RecurrentPredictor
 from charrnn.models.settings import ModelSettings, SamplingSettings
 
 Array = NDArray[Any]
@@ -43,7 +44,7 @@ class _Run(ctypes.Structure):
     ]
 
 
-class NativeNetwork(Predictor):
+class NativeNetwork(RecurrentPredictor):
     """Weights packed for this processor, as a predictor. It may be used from several threads.
 
     A stream's numbers depend on that stream alone, whatever is beside it and however its steps are grouped.
