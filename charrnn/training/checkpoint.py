@@ -13,7 +13,7 @@ from charrnn.storage.training_file import TrainingFile, read_training, write_tra
 from charrnn.text.corpus import TextFacts
 from charrnn.text.settings import TextSettings
 from charrnn.text.vocab import Vocab
-from charrnn.training.settings import TrainingSettings
+from charrnn.training.settings import UNCHANGED, Pace, TrainingSettings
 from charrnn.units import Score
 
 
@@ -31,6 +31,7 @@ class Checkpoint:
         step: updates made.
         num_steps: updates in the whole run; None while a run given in minutes is not yet measured.
         eval_every: steps from one evaluation to the next; 0 while not planned.
+        pace: where the number of steps was last changed.
         best: best held-out score so far; None before the first.
         best_step: the step of the best score.
         num_without_better: evaluations since.
@@ -50,6 +51,7 @@ class Checkpoint:
     best_step: int
     num_without_better: int
     computed_by: dict[str, Any]
+    pace: Pace = UNCHANGED
 
     def expected(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The (dtype, shape) each tensor must have by the settings."""
@@ -72,6 +74,7 @@ class Checkpoint:
             "text": self.text.to_json(),
             "source": self.source.to_json(),
             "num_steps": self.num_steps,
+            "pace": self.pace._asdict(),
             "best": None if self.best is None else asdict(self.best),
             "computed_by": self.computed_by,
             **{name: getattr(self, name) for name in _COUNTS},
@@ -132,8 +135,16 @@ def _from_facts(facts: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Che
         best=None if facts["best"] is None else Score.from_sums(facts["best"]),
         computed_by=computed_by,
         num_steps=num_steps,
+        pace=_pace(facts["pace"]) if "pace" in facts else UNCHANGED,  # before there was one, it was as if never changed
         **counts,
     )
+
+
+def _pace(facts: Mapping[str, Any]) -> Pace:
+    pace = Pace(_count(facts["step"], "step of the pace"), facts["done"])
+    if type(pace.done) is not float or not 0 <= pace.done <= 1:
+        raise ValueError(f"pace is {dict(facts)!r}")
+    return pace
 
 
 def _count(value: object, name: str) -> int:

@@ -24,7 +24,7 @@ from charrnn.models.network import CharRNN
 from charrnn.text.stream import Streams
 from charrnn.training.device import Placement
 from charrnn.training.optimizer import Optimizer
-from charrnn.training.settings import learning_rate_at
+from charrnn.training.settings import UNCHANGED, Pace, learning_rate_at
 from charrnn.training.task import Task
 from charrnn.training.world import World
 
@@ -91,11 +91,12 @@ class Learner:
         """Symbols that one update learns from."""
         return self._streams.batch_size * self._streams.bptt
 
-    def update(self, *, num_steps: int | None) -> Update:
+    def update(self, *, num_steps: int | None, pace: Pace = UNCHANGED) -> Update:
         """Learns from the next window.
 
         Args:
             num_steps: updates in the whole run, which the rate depends on; None while it is not known.
+            pace: where that number was last changed.
         """
         settings, device = self._settings, self._placement.device
         window = self._streams.window(self.step)
@@ -120,7 +121,7 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         loss = loss.detach()
         self._world.average([loss, *(weight.grad for weight in weights if weight.grad is not None)])
-        rate = learning_rate_at(self.step, settings, num_steps=num_steps)
+        rate = learning_rate_at(self.step, settings, num_steps=num_steps, pace=pace)
         norm = self._optimizer.update(rate, step=self.step)
         # A state that is not finite would spoil every later window: such streams start again from zero.
         finite = torch.isfinite(norm)

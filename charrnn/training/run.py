@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 
 from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
 from charrnn.models.network import CharRNN
-from charrnn.storage.metrics import MetricsLog
+from charrnn.storage.metrics import MetricsLog, read_metrics
 from charrnn.storage.model_file import ModelFile, is_of_run, read_model
 from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
@@ -41,6 +41,7 @@ _FLOAT32_COST = 3.0  # of the final score in float32, at most, as a multiple of 
 _SECONDS_BETWEEN_EVENTS = 0.1
 _SECONDS_BETWEEN_SAVES = 30.0
 _MAX_SKIPPED = 20  # updates in a row with non-finite gradients
+_PLANNED = "planned"  # what the history calls a change of plan
 
 
 @dataclass
@@ -51,6 +52,7 @@ class _Progress:
         loss: sum over the updates, on the device.
         num_skipped: updates in a row, up to the last, whose gradient was not finite; on the device.
         step_seconds: of every update of this part of the run.
+        num_since_look, seconds_since_look: updates since it was last seen whether the run ends in time.
     """
 
     loss: torch.Tensor
@@ -59,6 +61,8 @@ class _Progress:
     shown_at: float
     last: float
     step_seconds: list[float] = field(default_factory=list)
+    num_since_look: int = 0
+    seconds_since_look: float = 0.0
 
     @classmethod
     def begin(cls, step: int, device: torch.device) -> "_Progress":
@@ -72,7 +76,15 @@ class _Progress:
         self.loss = self.loss + update.loss
         now = time.monotonic()
         self.step_seconds.append(now - self.last)
+        self.num_since_look += 1
+        self.seconds_since_look += now - self.last
         self.last = now
+
+    def look(self) -> float:
+        """Seconds per update since the last look; begins anew."""
+        per_step = self.seconds_since_look / self.num_since_look
+        self.num_since_look, self.seconds_since_look = 0, 0.0
+        return per_step
 
     def show(self, step: int) -> None:
         """Begins the next interval; the time that showing took is not part of an update's."""
@@ -114,7 +126,12 @@ class Run:
         self._keeper = Keeper(directory, self._saver)
         if checkpoint is not None:
             self._learner.restore(checkpoint.tensors, step=checkpoint.step)
-            self._plan.restore(num_steps=checkpoint.num_steps, eval_every=checkpoint.eval_every)
+            self._plan.restore(
+                num_steps=checkpoint.num_steps,
+                eval_every=checkpoint.eval_every,
+                pace=checkpoint.pace,
+                recorded=dict(world.from_first(_plans_after(directory, checkpoint) if world.is_first else [])),
+            )
             self._keeper.restore(
                 best=checkpoint.best,
                 best_step=checkpoint.best_step,
@@ -178,7 +195,7 @@ class Run:
             yield from self._save()
         progress = _Progress.begin(self.step, self._placement.device)
         while (self.num_steps is None or self.step < self.num_steps) and not self.is_patience_exhausted:
-            update = self._learner.update(num_steps=self.num_steps)
+            update = self._learner.update(num_steps=self.num_steps, pace=self._plan.pace)
             progress.add(update)
             if progress.last - progress.shown_at >= _SECONDS_BETWEEN_EVENTS or self.step == self.num_steps:
                 yield self._progressed(progress, update)
@@ -186,9 +203,10 @@ class Run:
                 progress.show(self.step)
 
             # Signals and clocks differ between processes; what follows from them must not.
-            stops, is_measured, is_save_due = self._world.any(
+            stops, is_measured, is_look_due, is_save_due = self._world.any(
                 should_stop(),
                 self.num_steps is None and self._plan.is_measured(len(progress.step_seconds), self._clock.seconds()),
+                self._plan.is_look_due(progress.num_since_look, progress.seconds_since_look),
                 self.num_steps is not None and time.monotonic() - self._last_save >= _SECONDS_BETWEEN_SAVES,
             )
             is_evaluated = self._plan.is_evaluation_due(self.step)
@@ -197,11 +215,14 @@ class Run:
             if stops and not (is_evaluated and self.is_patience_exhausted):
                 yield from self._stop()
                 return
-            if is_evaluated:
-                yield from self._revised_plan(fmean(progress.step_seconds[-self._plan.eval_every :]))
+            yield from self._planned_again(self._plan.follow(self.step))
+            if is_look_due:
+                speed = self._speed(progress.look())
+                yield from self._planned_again(self._plan.revise(self.step, speed=speed, world=self._world))
             if is_measured:
                 yield from self._evaluate()
                 yield self._fixed_plan(median(progress.step_seconds[len(progress.step_seconds) // 3 :]))
+                progress.look()
             if is_measured or is_evaluated or is_save_due:
                 yield from self._save()
             if is_save_due and not is_evaluated:
@@ -273,10 +294,14 @@ class Run:
     def _fixed_plan(self, seconds_per_step: float) -> event.Planned:
         return self._plan.fix(self.step, speed=self._speed(seconds_per_step), world=self._world)
 
-    def _revised_plan(self, seconds_per_step: float) -> Iterator[event.Planned]:
-        planned = self._plan.revise(self.step, speed=self._speed(seconds_per_step), world=self._world)
+    def _planned_again(self, planned: event.Planned | None) -> Iterator[event.Event]:
+        """Records a change of plan, so that a run that goes on from before it makes it again."""
         if planned is not None:
             yield planned
+            seconds = round(self._clock.seconds(), 3)
+            yield from self._append(
+                {"event": _PLANNED, "step": self.step, "num_steps": planned.num_steps, "seconds": seconds}
+            )
 
     def _speed(self, seconds_per_step: float) -> Speed:
         final = max(1.0, min(len(self._task.held_out_ids), MAX_FINAL) / MAX_EVALUATED)
@@ -304,7 +329,9 @@ class Run:
                 "train_nats": train_nats,
                 "nats_per_char": score.nats_per_char,
                 "bits_per_char": score.bits_per_char,
-                "learning_rate": learning_rate_at(self.step, self._task.training, num_steps=self.num_steps),
+                "learning_rate": learning_rate_at(
+                    self.step, self._task.training, num_steps=self.num_steps, pace=self._plan.pace
+                ),
                 "seconds": round(self._clock.seconds(), 3),
             }
         )
@@ -425,8 +452,25 @@ class Run:
             step=self.step,
             num_steps=self.num_steps,
             eval_every=self._plan.eval_every,
+            pace=self._plan.pace,
             best=best,
             best_step=best_step,
             num_without_better=self._keeper.num_without_better,
             computed_by=self._placement.signature() | {"num_processes": self._world.size},
         )
+
+
+def _plans_after(directory: Path, checkpoint: Checkpoint) -> list[tuple[int, int]]:
+    """Changes of plan that a run made after its checkpoint, before it ended without saving: steps, and new lengths.
+
+    Raises:
+        InputError: the history is there but cannot be read.
+    """
+    found = []
+    for line in read_metrics(directory / METRICS_NAME) if checkpoint.num_steps is not None else []:
+        step, num_steps = line.get("step"), line.get("num_steps")
+        if line.get("event") != _PLANNED or type(step) is not int or type(num_steps) is not int:
+            continue
+        if checkpoint.step < step < num_steps < 1 << 62:
+            found.append((step, num_steps))
+    return found

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from charrnn.errors import SettingsError
 from charrnn.fields import Settings, setting
@@ -115,13 +116,50 @@ class TrainingSettings(Settings):
             )
 
 
-def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | None) -> float:
+class Pace(NamedTuple):
+    """Where the schedule of the rate was last stretched or shrunk to another number of steps.
+
+    Attributes:
+        step: updates made by then; 0 where it never was.
+        done: share of the decay that was done by then.
+    """
+
+    step: int
+    done: float
+
+
+UNCHANGED = Pace(0, 0.0)
+
+
+def share_of_decay(step: int, settings: TrainingSettings, *, num_steps: int, pace: Pace = UNCHANGED) -> float:
+    """How much of the decay is done before update number ``step`` (from 0), 0 to 1: evenly more from the warm-up on.
+
+    Args:
+        step: updates made before this one, not fewer than those of the pace.
+        settings: the warm-up.
+        num_steps: updates in the whole run.
+        pace: where the number of steps was last changed: from there on the rest is done in the steps that are left.
+
+    >>> s = TrainingSettings(batch_size=1, bptt=1, learning_rate=1.0, warmup_steps=4, steps=16)
+    >>> [share_of_decay(t, s, num_steps=16) for t in (4, 10, 16)]
+    [0.0, 0.5, 1.0]
+    >>> [share_of_decay(t, s, num_steps=30, pace=Pace(10, 0.5)) for t in (10, 20, 30)]
+    [0.5, 0.75, 1.0]
+    """
+    start = max(pace.step, min(settings.warmup_steps, num_steps // 4))
+    if step <= start:
+        return pace.done
+    return pace.done + (1 - pace.done) * min((step - start) / (num_steps - start), 1.0) if num_steps > start else 1.0
+
+
+def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | None, pace: Pace = UNCHANGED) -> float:
     """The rate of update number ``step`` (from 0): a straight rise, then a half cosine down.
 
     Args:
         step: updates made before this one.
         settings: peak, final share and warm-up.
         num_steps: updates in the whole run; None while it is not known yet, which holds the peak.
+        pace: where the number of steps was last changed; the rate goes on from what it was there.
 
     Source: cosine decay, Loshchilov & Hutter 2017.
 
@@ -134,9 +172,9 @@ def learning_rate_at(step: int, settings: TrainingSettings, *, num_steps: int | 
         warmup = min(warmup, num_steps // 4)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
-    if num_steps is None or num_steps <= warmup:
+    if num_steps is None:
         return settings.learning_rate
-    done = min((step - warmup) / (num_steps - warmup), 1.0)
+    done = share_of_decay(step, settings, num_steps=num_steps, pace=pace)
     share = settings.final_learning_rate
     return settings.learning_rate * (share + (1 - share) * (1 + math.cos(math.pi * done)) / 2)
 
