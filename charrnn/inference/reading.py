@@ -27,7 +27,7 @@ Array = NDArray[Any]
 Predicted = tuple[Array, Array]  # nats (T,) float64 and the symbols (T,) that were predicted
 
 WINDOW = 1024
-NUM_STREAMS = 24  # as many as keep two cores busy; more would read more again
+NUM_STREAMS = 16  # eight for each of two cores, which keep them busy; more streams would read more again
 LEAST_PART = 1024  # symbols of a stream: networks were seen to forget within 300 to 1,000
 _MOST_PART = 8192
 _MOST_BYTES = 1 << 26  # of the states that are kept of each _BLOCK, where parts are longer than they need to be
@@ -38,6 +38,8 @@ _STATE_TOLERANCE = 2e-5  # of a number in a state, relative to 1 + its size
 _NATS_TOLERANCE = 5e-7  # of the nats of a block: half of what exact scores promise
 _LEAST_NATS = 0.05  # per symbol, where a text is easier to predict than that
 _LEAST_FADING = 0.1  # what is left of a difference after a part, where to go on side by side is worth it
+_SMALL = 10 * _STATE_TOLERANCE  # a difference that may be rounding, which does not fade
+_MOST_ROUNDS = 8  # side by side: more would cost as much as to read one after the other
 
 
 def iterate_nats(
@@ -129,10 +131,11 @@ class ExactReading:
             before = parts.ends[chosen]
             left = self._read_on(parts, chosen)
             differs = _difference(parts.ends[chosen], before)
-            if self._most_rounds is None:
-                self._forgets &= bool((differs <= _LEAST_FADING * differed).all())
             pending = np.union1d(np.setdiff1d(pending, chosen), left[left + 1 < num_streams] + 1)
             num_rounds += 1
+            if self._most_rounds is None:
+                fades = differs <= np.maximum(_LEAST_FADING * differed, _SMALL)
+                self._forgets &= bool(fades.all()) and num_rounds < _MOST_ROUNDS
         self.num_rounds = max(self.num_rounds, num_rounds)
 
     def _read_on(self, parts: "_Parts", streams: Array) -> Array:

@@ -10,7 +10,7 @@ from charrnn.units import Score
 _CONTEXT = 256  # symbols a stream reads before it is scored; the state's memory of more is slight
 _STREAM = 1024  # symbols a stream scores, so that its context costs at most a quarter more
 _MAX_STREAMS = 128
-_MAX_EXACT_STREAMS = 64  # that read again what a state remembers: fewer cost less
+_MAX_EXACT_STREAMS = 32  # that read again what a state remembers: fewer cost less
 _MOST_ROUNDS = 2  # a network that does not forget must not hold training up
 
 
