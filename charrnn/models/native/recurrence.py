@@ -80,6 +80,11 @@ def has_bfloat16() -> bool:
     return library() is not None and _kernels().charrnn_bf16() != 0
 
 
+def has_tiles() -> bool:
+    """Whether products of bfloat16 are made by tiles, many times as fast as those of float32."""
+    return library() is not None and _kernels().charrnn_bf16() == 2
+
+
 @cache
 def _kernels() -> ctypes.CDLL:
     """The library, its team the pool of threads that torch's own operators use.
