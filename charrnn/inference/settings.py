@@ -132,7 +132,7 @@ class ScoringSettings(Settings):
     dynamic: bool = setting(
         False,
         help="Also report the score of a model that goes on learning from each text while it is scored (dynamic "
-        "evaluation); takes two to three times as long as the score itself.",
+        "evaluation); takes two to three times as long as the score by --sequential.",
         panel=_APART,
     )
     with_: tuple[str, ...] = setting(

@@ -243,7 +243,7 @@ def measure_inference() -> dict[str, float]:
     import torch
     from peer import PlainModel, draw, score
 
-    from charrnn.inference.scoring import score_ids, score_streams
+    from charrnn.inference.scoring import score_exact, score_ids, score_streams
     from charrnn.models.open import open_network
     from charrnn.models.settings import ModelSettings, SamplingSettings
     from charrnn.text.vocab import Vocab
@@ -271,6 +271,9 @@ def measure_inference() -> dict[str, float]:
             found[f"charrnn: sample {num_streams} at once @ GRU 1x{size}"] = uniforms.size / seconds
         found[f"charrnn: score one exact stream @ GRU 1x{size}"] = len(ids) / _median_seconds(
             lambda p=predictor, x=ids: score_ids(p, x, vocab=vocab)
+        )
+        found[f"charrnn: score exactly @ GRU 1x{size}"] = len(ids) / _median_seconds(
+            lambda p=predictor, x=ids: score_exact(p, x, vocab=vocab)
         )
         found[f"charrnn: score --streams 16 @ GRU 1x{size}"] = len(ids) / _median_seconds(
             lambda p=predictor, x=ids: score_streams(p, x, vocab=vocab, num_streams=16)
