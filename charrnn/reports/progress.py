@@ -46,7 +46,7 @@ class Lines:
     """One line per evaluation: for logs and pipes.
 
     Args:
-        verbose: tell learning rate and gradient too.
+        verbose: tell learning rate and gradient too, and each plan, not the first alone.
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
@@ -58,8 +58,9 @@ class Lines:
         """Shows plans, evaluations and warnings."""
         match happened:
             case event.Planned():
+                if not self._num_steps or self._verbose:  # later ones show in the lines of evaluations
+                    say(plan_line(happened))
                 self._num_steps = happened.num_steps
-                say(plan_line(happened))
             case event.Progressed():
                 self._progress = happened
             case event.Evaluated():

@@ -139,7 +139,7 @@ def test_the_revised_plan_is_stored_and_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(Learner, "update", slow)
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
-    code, _, err = invoke("train", text, "--out", tmp_path, "--name", "run", "--minutes", "0.05", *TINY)
+    code, _, err = invoke("train", text, "--out", tmp_path, "--name", "run", "--minutes", "0.05", "--verbose", *TINY)
     assert code == 0
     plans = [int(line.split()[1].replace(",", "")) for line in err.splitlines() if line.startswith("plan:")]
     assert len(plans) > 1

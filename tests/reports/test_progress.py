@@ -65,6 +65,17 @@ def test_a_verbose_report_tells_rate_and_gradient_too(capsys):
     assert "plan: 77 steps" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+def test_lines_tell_later_plans_with_each_evaluation_or_by_themselves_if_verbose(capsys, verbose):
+    lines = Lines(verbose=verbose)
+    for happened in (EVENTS[0], replace(EVENTS[0], num_steps=77), EVENTS[2]):
+        lines.show(happened)
+    said = capsys.readouterr().err
+    assert "plan: 10 steps" in said
+    assert ("plan: 77 steps" in said) == verbose
+    assert "step 5/77 " in said
+
+
 def test_only_the_first_plan_is_told_above_a_bar(capsys):
     with report_to(Terminal(True), quiet=False, sample=None, level="char") as report:
         report.show(EVENTS[0])
