@@ -1,6 +1,7 @@
 """New text from a model: the prompt is read, then symbols are drawn, each the next one's input."""
 
 import codecs
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from charrnn.text.vocab import Vocab
 
 _DRAWS_AT_ONCE = 1 << 14  # draws of all streams together between two looks at the text
 _STEPS_AT_ONCE = 512  # a few milliseconds of one stream: text appears smoothly
+_SECONDS_AT_ONCE = 0.05  # what takes longer is not doubled: slow text appears smoothly too, and stops when told
 
 
 class Chunk(NamedTuple):
@@ -103,14 +105,16 @@ def _chunks(
         for sample in samples:
             yield Chunk(sample.index, "", "length")
         return
-    ids, state = _read(predictor, prompt_ids, len(samples))
+    ids, state = read_prompt(predictor, prompt_ids, len(samples))
     marks = np.full(len(samples), START, TRANSITIONS.dtype) if vocab.level == "byte" else None
     num_steps = 1
     while True:
         # The state of a stream that ended is dropped, so that the others get the whole machine.
         num_steps = min(num_steps, max(1, _DRAWS_AT_ONCE // len(samples)), _most_draws(samples, vocab))
         uniforms = np.stack([sample.random.random(num_steps) for sample in samples], axis=1)
+        started = time.perf_counter()
         drawn, state, marks = predictor.generate(ids, state, uniforms=uniforms, sampling=settings, marks=marks)
+        seconds = time.perf_counter() - started
         ids = drawn[-1]
         going = []
         for column, sample in enumerate(samples):
@@ -125,7 +129,7 @@ def _chunks(
             samples = [samples[column] for column in going]
             ids, state = ids[going], state.of_streams(going)
             marks = None if marks is None else marks[going]
-        num_steps = min(2 * num_steps, _STEPS_AT_ONCE)
+        num_steps = min(2 * num_steps, _STEPS_AT_ONCE) if seconds < _SECONDS_AT_ONCE else max(1, num_steps // 2)
 
 
 def _most_draws(samples: list[_Sample], vocab: Vocab) -> int:
@@ -133,8 +137,17 @@ def _most_draws(samples: list[_Sample], vocab: Vocab) -> int:
     return max(sample.remaining for sample in samples) * (4 if vocab.level == "byte" else 1)
 
 
-def _read(predictor: Predictor, prompt_ids: NDArray[Any], num_samples: int) -> tuple[NDArray[Any], Any]:
-    """The prompt's last symbol and the state before it, once for each sample."""
+def read_prompt(predictor: Predictor, prompt_ids: NDArray[Any], num_samples: int) -> tuple[NDArray[Any], Any]:
+    """A prompt's last symbol and the state before it, once for each sample.
+
+    Args:
+        predictor: what reads.
+        prompt_ids: (N,) symbols, at least one.
+        num_samples: B.
+
+    Returns:
+        ids (B,), and the state of B streams.
+    """
     state = predictor.zero_state(1)
     if len(prompt_ids) > 1:
         _, state = predictor.score(prompt_ids[:-1, None], prompt_ids[1:, None], state)

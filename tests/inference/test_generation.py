@@ -1,5 +1,7 @@
 """Texts drawn from small networks: repeatable, of the length asked for, valid, and ended where they should."""
 
+import time
+
 import numpy as np
 import pytest
 from cells import CELLS
@@ -214,3 +216,15 @@ def test_without_settings_a_text_has_the_defaults(network):
 def test_a_model_that_gives_no_numbers_writes_nothing():
     with pytest.raises(NonFiniteError, match="train again"):
         texts(numpy_network(vocab_size=VOCAB.size, scale=float("nan")), VOCAB, length=3)
+
+
+def test_text_that_is_slow_to_make_comes_in_small_pieces_and_is_the_same(network):
+    class Slow(NumpyNetwork):
+        def step(self, ids, state):
+            time.sleep(0.02)
+            return super().step(ids, state)
+
+    slow = Slow(network.settings, random_weights(network.settings))
+    pieces = [chunk.text for chunk in chunks(slow, VOCAB, length=24, seed=2)]
+    assert ["".join(pieces)] == texts(network, VOCAB, length=24, seed=2)
+    assert max(map(len, pieces)) <= 4  # four steps take longer than the twentieth of a second that may pass
