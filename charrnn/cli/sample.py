@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from charrnn.cli.signals import StopRequest
     from charrnn.inference.generation import Chunk
     from charrnn.inference.language_model import LanguageModel
     from charrnn.inference.training_text import TrainingText
+    from charrnn.models.predictor import Predictor
 
 
 _PANEL = "Output"
@@ -38,6 +40,7 @@ class WritingSettings(Settings):
         prompt: text to go on from; "-" reads it from standard input; None reads what a user has put there.
         with_: models to mix with.
         dynamic: learn from the prompt, and from what is written.
+        interactive: write together with the user, at a prompt.
         raw: send control characters to a terminal as they are.
         json: print one JSON object.
         quiet: say nothing beside the text but warnings and errors.
@@ -66,6 +69,13 @@ class WritingSettings(Settings):
         "manner; one sample at a time.",
         panel="Model",
     )
+    interactive: bool = setting(
+        False,
+        help="Write together at a prompt: begin a text, see it go on, stop it, take another, choose the next "
+        "character, change the settings, save; /help there lists all of it.",
+        short="-i",
+        panel="Text",
+    )
     raw: bool = setting(
         False,
         help="Send control characters to a terminal as they are; otherwise they are shown as escapes: \\x1b.",
@@ -87,12 +97,17 @@ class WritingSettings(Settings):
             SettingsError: one is.
         """
         require_one_voice(self)
+        if self.interactive and self.json:
+            raise SettingsError("`interactive` prints no JSON; leave `json` out")
+        if self.interactive and self.prompt == "-":
+            raise SettingsError("`interactive` reads standard input itself; give the `prompt` as text")
         if self.raw and self.json:
             raise SettingsError("`raw` has no effect with `json`, whose escapes keep control characters; leave one out")
 
 
 @with_settings(GenerationSettings, CopyingSettings, WritingSettings)
 def sample(
+    context: typer.Context,
     model: RunOrFile = None,
     text: Annotated[
         str | None,
@@ -115,6 +130,7 @@ def sample(
       charrnn sample shakespeare
       charrnn sample shakespeare "KING RICHARD:" --length 300 --temperature 0.7
       charrnn sample model.safetensors --num-samples 3 --seed 7 --stop "." --json
+      charrnn sample shakespeare --interactive
       charrnn sample shakespeare --max-copy 30 --copying
       head -c 200 play.txt | charrnn sample shakespeare
     """
@@ -140,6 +156,8 @@ def sample(
         _typed(settings.stop, option="--stop")
     if writing.dynamic and num_samples > 1:
         raise SettingsError("`dynamic` writes one sample at a time; leave `num_samples` out")
+    if writing.interactive:
+        _check_interactive(num_samples, copying)
     path = chosen_run(model)
     file = read_model(path)
     if writing.with_:
@@ -159,6 +177,9 @@ def sample(
         index = Continuations(training.ids, copying.max_copy, predictor.num_symbols)
         when_forced = cache(partial(_say_forced, quiet=writing.quiet))  # says it once
         predictor = CopyLimit(predictor, index, when_forced=when_forced)
+    if writing.interactive:
+        _converse(context.obj, predictor, language_model, settings, path=path, prompt=prompt, raw=writing.raw)
+        return
     started = time.perf_counter()
     made = _Made(num_samples, keeps_texts=writing.json or copying.copying)
     chunks = made.passed_on(generate(predictor, language_model.vocab, settings, prompt=prompt))
@@ -190,6 +211,42 @@ def sample(
     if writing.verbose:
         speed = f"{made.num_chars / seconds:,.0f} characters/s"
         say(f"note: seed {settings.seed}; {made.num_chars:,} characters in {seconds:.1f} s, {speed}")
+
+
+def _check_interactive(num_samples: int, copying: CopyingSettings) -> None:
+    """Makes sure that nothing is asked for that a prompt cannot have, and that there is a terminal.
+
+    Raises:
+        SettingsError: something is, or there is none.
+    """
+    if num_samples > 1:
+        raise SettingsError("`interactive` writes one text at a time; leave `num_samples` out")
+    if copying.copying:
+        raise SettingsError("`interactive` has no end at which to report `copying`; leave one of them out")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise SettingsError("`interactive` needs a terminal to read from and to write to; leave it out for a pipe")
+
+
+def _converse(
+    request: "StopRequest",
+    predictor: "Predictor",
+    model: "LanguageModel",
+    settings: GenerationSettings,
+    *,
+    path: "Path",
+    prompt: str,
+    raw: bool,
+) -> None:
+    from charrnn.cli.interactive import Conversation, on_terminal
+    from charrnn.reports.terminal import say
+
+    name = path.stem if path.is_file() else path.name
+    say(f"{model.settings.title}. Type a beginning, then Enter; Ctrl-C stops the writing, Ctrl-D leaves, /help helps.")
+    with on_terminal(request, lambda: conversation.toolbar) as (ask, was_stopped):
+        conversation = Conversation(
+            predictor, model.vocab, settings, name=name, ask=ask, was_stopped=was_stopped, raw=raw
+        )
+        conversation.run(prompt)
 
 
 class _Made:

@@ -11,7 +11,7 @@ the main thread does not.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -27,6 +27,7 @@ _EXIT_CODES = {
     )
     if hasattr(signal, name)
 }
+_MOST_INTERRUPTS = 2  # that nobody asked for: then what computes does not look, and Ctrl-C ends it like all else
 _SECONDS_TO_UNWIND = 0.7  # then a command that saves nothing is ended where it stands
 
 
@@ -51,6 +52,8 @@ class StopRequest:
         self._num_heard = 0
         self._is_over = False
         self._is_known = False  # to the main thread
+        self._takes_interrupts = False
+        self._num_interrupts = 0
 
     def __call__(self) -> bool:
         """Whether to stop."""
@@ -71,9 +74,33 @@ class StopRequest:
         finally:
             self._saves = False
 
+    @contextmanager
+    def taking_interrupts(self) -> Iterator[Callable[[], bool]]:
+        """Within the block Ctrl-C ends nothing, as long as somebody asks for it before it comes again.
+
+        Yields:
+            what says whether Ctrl-C has come since it was asked last.
+        """
+
+        def has_come() -> bool:
+            found, self._num_interrupts = self._num_interrupts > 0, 0
+            return found
+
+        self._takes_interrupts = True
+        try:
+            yield has_come
+        finally:
+            self._takes_interrupts = False
+
+    def _takes(self, number: int) -> bool:
+        return self._takes_interrupts and number == signal.SIGINT
+
     def _hear(self, number: int) -> None:
         """In the thread that listens."""
         code = _EXIT_CODES.get(signal.Signals(number))
+        if self._takes(number) and self._num_interrupts < _MOST_INTERRUPTS:
+            self._num_interrupts += 1
+            return
         if code is None:
             return
         self._num_heard += 1
@@ -94,6 +121,8 @@ class StopRequest:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions."""
+        if self._takes(number):
+            return
         code = _EXIT_CODES[signal.Signals(number)]
         if self.exit_code is None:
             self.exit_code = code
@@ -102,6 +131,16 @@ class StopRequest:
         if self._is_known:  # the thread that listens may wait for a reader of what it says
             os._exit(code)
         self._is_known = True
+
+
+@contextmanager
+def wakeup_kept() -> Iterator[None]:
+    """Keeps signals coming to the thread that listens, after a block whose event loop takes them for itself."""
+    before = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before, warn_on_full_buffer=False)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ SAMPLE = {
     "--training-text": "{text}",
     "--with": "{run}",
     "--dynamic": None,
+    "--interactive": None,
     "--raw": None,
     "--json": None,
     "--quiet": None,
