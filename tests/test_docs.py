@@ -139,6 +139,9 @@ class Reader:
         for run in given["names"] or () if name == "runs" else ():
             self.provide_run(run)
         ended = invoke(name, *self._shortened(name, options, given), stdin=stdin, cwd=self.folder)
+        if given.get("interactive"):  # a page is no terminal; tests/cli/test_interactive.py has one
+            assert "needs a terminal" in ended.err
+            return
         assert ended.code == 0, ended.err
         assert ended.out
 
@@ -198,6 +201,10 @@ def test_every_program_shown_works(page, reader, capsys):
             reader.provide_run(run)
         for text in re.findall(r'train\("([\w./]+)"', program):
             reader.provide_text(text)
+        for name in re.findall(r'InferenceSession\("(\w+)\.onnx"\)', program):
+            pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed")
+            reader.provide_run(name)
+            assert invoke("export", name, "--onnx", cwd=reader.folder).code == 0
         with contextlib.chdir(reader.folder):
             exec(re.sub(r"minutes=\d+", TINY, program), {})
         assert capsys.readouterr().out

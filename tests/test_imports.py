@@ -14,16 +14,17 @@ MAY_IMPORT = {
     "models": {"", "text"},
     "storage": {"", "text", "models"},
     "inference": {"", "text", "models", "storage"},
+    "exports": {"", "text", "models", "storage", "inference"},
     "training": {"", "text", "models", "storage", "inference"},
     "explaining": {"", "text", "models", "storage", "inference", "training"},
     "reports": {"", "text", "models", "storage", "inference", "training", "explaining"},
     "pages": {"", "text", "models", "storage", "inference", "training", "explaining", "reports"},
-    "cli": {"", "text", "models", "storage", "inference", "training", "explaining", "reports", "pages"},
+    "cli": {"", "text", "models", "storage", "inference", "exports", "training", "explaining", "reports", "pages"},
 }
 # The package's own front door and the command's stand above all folders.
 ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "api.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-WITHOUT_TORCH = ("text", "storage", "inference", "explaining", "cli", "reports", "pages")
+WITHOUT_TORCH = ("text", "storage", "inference", "exports", "explaining", "cli", "reports", "pages")
 # What options are made from: the command's help is there before numpy, let alone torch, would be loaded.
 WITHOUT_NUMPY = [
     PACKAGE / "fields.py",

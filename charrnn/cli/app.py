@@ -13,6 +13,7 @@ import typer
 from charrnn.cli.corpus import corpus
 from charrnn.cli.count import count
 from charrnn.cli.explain import explain
+from charrnn.cli.export import export
 from charrnn.cli.inspect import inspect
 from charrnn.cli.mix import mix
 from charrnn.cli.parser import Command, Group
@@ -31,7 +32,7 @@ _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
 _NAME = "charrnn"
 _COMPLETION = "_CHARRNN_COMPLETE"  # set by the shell that asks what could stand at the cursor
 
-COMMANDS = (train, count, mix, sample, perplexity, explain, runs, inspect, verify, corpus)
+COMMANDS = (train, count, mix, sample, perplexity, explain, runs, inspect, export, verify, corpus)
 
 app = typer.Typer(
     name=_NAME,

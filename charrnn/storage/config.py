@@ -19,7 +19,7 @@ def read_config(path: Path, *groups: type[Settings]) -> dict[str, Any]:
         InputError: the file cannot be read, or is not TOML.
         SettingsError: a name is unknown, or a value is out of range.
     """
-    values = _values(path)
+    values = plain_config(path)
     try:
         return values_by_name(values, *groups)
     except SettingsError as error:
@@ -33,7 +33,7 @@ def read_part_of_config(path: Path, group: type[Settings]) -> dict[str, Any]:
         InputError: the file cannot be read, or is not TOML.
         SettingsError: a value is out of range.
     """
-    return values_by_name(group.part_of(_values(path)), group)
+    return values_by_name(group.part_of(plain_config(path)), group)
 
 
 def write_config(settings: Mapping[str, Any]) -> bytes:
@@ -46,7 +46,12 @@ def write_config(settings: Mapping[str, Any]) -> bytes:
     return tomli_w.dumps(plain({k: str(v) if isinstance(v, Path) else v for k, v in given.items()})).encode()
 
 
-def _values(path: Path) -> dict[str, Any]:
+def plain_config(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file as it has them, unchecked.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
     import tomllib
 
     try:

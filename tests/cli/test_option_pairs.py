@@ -130,6 +130,7 @@ CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
 RUNS = {"--out": "{out}", "--json": None}
 INSPECT = {"--json": None, "--all": None}
 VERIFY = {"--quiet": None}
+EXPORT = {"--onnx": None, "--out": "{out}", "--hugging-face": "{out}-folder", "--force": None}
 COMMANDS = {
     "train": TRAIN,
     "sample": SAMPLE,
@@ -141,6 +142,7 @@ COMMANDS = {
     "runs": RUNS,
     "inspect": INSPECT,
     "verify": VERIFY,
+    "export": EXPORT,
 }
 
 
@@ -242,9 +244,7 @@ def check_train_pair(pair, places, directory):
             assert str(found[name]) == str(type(found[name])(values[option])), pair
 
 
-@pytest.mark.parametrize(
-    "command", ["sample", "perplexity", "explain", "count", "mix", "corpus", "runs", "inspect", "verify"]
-)
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "train"])
 def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -258,7 +258,7 @@ def test_each_pair_of_options_is_taken_or_refused_by_name(command, places, tmp_p
     }.get(command, [places.run])
     for pair in itertools.combinations(COMMANDS[command], 2):
         chosen = places
-        if command in ("count", "mix"):  # a chosen name is taken once
+        if command in ("count", "mix", "export"):  # a chosen name is taken once
             chosen = replace(places, out=tmp_path / "".join(pair))
             monkeypatch.setenv("CHARRNN_RUNS", str(chosen.out))
         code, out, err = invoke(command, *arguments, *words(((o, COMMANDS[command][o]) for o in pair), chosen))
