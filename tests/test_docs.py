@@ -31,7 +31,7 @@ COMMENT = re.compile(r"(?:^|\s\s)# .*$")
 # Every printable character, so that a model of it knows every prompt; longer than any part that a page cuts off.
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + " \n"
 TEXT = "".join(random.Random(0).choices(ALPHABET, k=20_000))
-PLAIN_PROGRAMS = {"cat", "head", "tail"}
+PLAIN_PROGRAMS = {"awk", "cat", "grep", "head", "printf", "tail", "yes"}
 BUDGETS = ("--minutes", "--epochs", "--steps", "--hidden-size", "--length")
 TINY = "steps=2, batch_size=2, bptt=5, threads=1, hidden_size=8"
 SHORT = ("--steps", "2", "--batch-size", "2", "--bptt", "5", "--threads", "1")
@@ -43,7 +43,7 @@ def blocks(page, *languages):
 
 def shell_lines(page):
     for block in blocks(page, "sh"):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", "").splitlines():
             if command := COMMENT.sub("", line).strip():
                 yield command
 
@@ -197,7 +197,7 @@ def test_a_page_shows_commands_in_marked_blocks_alone():
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_every_program_shown_works(page, reader, capsys):
     for program in blocks(page, "python"):
-        for run in re.findall(r'(?:load\(|resume=)"(\w+)"', program):
+        for run in re.findall(r'(?:load\(|resume=)"([\w-]+)"', program):
             reader.provide_run(run)
         for text in re.findall(r'train\("([\w./]+)"', program):
             reader.provide_text(text)
