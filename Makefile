@@ -40,6 +40,9 @@ pictures: $(READY) ## Make the pictures and the notebook's output anew, from rea
 	$(BIN)/python tests/benchmarks/terminal_picture.py corpora/english.txt docs/pictures/terminal.svg
 	$(BIN)/python tests/benchmarks/notebook_output.py docs/first-steps.ipynb
 	$(BIN)/python tests/benchmarks/loss_picture.py corpora/shakespeare.txt 1.42 docs/pictures/loss.svg
+	rm -rf $(VENV)/pictured
+	$(BIN)/charrnn train corpora/shakespeare.txt --minutes 1.42 --name shakespeare --out $(VENV)/pictured
+	$(BIN)/python tests/benchmarks/interactive_picture.py $(VENV)/pictured/shakespeare docs/pictures/interactive.svg
 	$(BIN)/python tests/benchmarks/budgets.py corpora/shakespeare.txt 10 30 85 --out $(VENV)/budgets.json
 	$(BIN)/python tests/benchmarks/budgets.py --draw $(VENV)/budgets.json docs/pictures/budgets.svg
 	$(BIN)/python tests/benchmarks/explain_picture.py corpora/shakespeare.txt $(VENV)/explained docs/pictures/explain.png

@@ -56,6 +56,13 @@ def test_every_picture_is_shown_on_a_page_and_made_by_make():
         assert f"docs/pictures/{path.name}\n" in made
 
 
+def test_the_prompt_shows_what_was_typed_and_that_it_was_saved():
+    text = "\n".join(shown((ROOT / "docs" / "pictures" / "interactive.svg").read_text()))
+    assert "> /again" in text
+    assert "1-10, or Enter to end> 2" in text
+    assert "saved in romeo.txt]" in text
+
+
 def test_the_terminal_shows_commands_that_can_be_typed(picture):
     text = " ".join(shown(TERMINAL.read_text()))
     commands = get_command(app).commands

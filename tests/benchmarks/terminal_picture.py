@@ -133,6 +133,10 @@ def styled(style: Style, numbers: str) -> Style:
             style = Style()
         elif number in (1, 2):
             style += Style(bold=True) if number == 1 else Style(dim=True)
+        elif number == 22:
+            style += Style(bold=False, dim=False)
+        elif number in (39, 49):
+            style += Style(color="default") if number == 39 else Style(bgcolor="default")
         elif 30 <= number <= 37:
             style += Style(color=_COLOURS[number - 30])
         elif 90 <= number <= 97:
