@@ -160,3 +160,15 @@ def test_the_numbers_of_a_lessons_table_are_printed_by_its_commands(lesson, stud
         for cell in cells[:1] if lesson == 8 else cells:  # what stands beside it there is the same in another unit
             # Networks differ with the processor, most where they learn by heart.
             assert any(each == pytest.approx(cell, rel=0.1, abs=0.012) for each in found), (row, cell)
+
+
+@pytest.mark.long
+def test_the_error_reaches_as_far_back_as_the_course_says(student):
+    _, printed = student
+    (shown,) = [out for out in printed if "How far gradients reach" in out]
+    shares = [float(each) for each in re.findall(r"^20 +([\d.e+-]+)", shown, re.MULTILINE)]
+    said = [row[-1] for row in tables(lessons(COURSE)[6]) if str(row[0]).endswith(("hidden", "cell"))]
+    assert len(shares) == len(said) == 3
+    for share, number in zip(shares, said, strict=True):
+        assert number / 10 < share < number * 10  # of a few hundred steps: another processor gives other medians
+    assert shares[0] < shares[1] < shares[2]
