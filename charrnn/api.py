@@ -240,7 +240,7 @@ def _follow(
     started: Start, given: Mapping[str, Any], *, is_shown: bool, on_event: "Callable[[Event], object] | None"
 ) -> "Finished":
     from charrnn.reports.opening import opening_lines
-    from charrnn.reports.progress import follow, report_to, short_sample
+    from charrnn.reports.progress import follow, report_to
 
     if is_shown:
         for line in opening_lines(
@@ -251,11 +251,11 @@ def _follow(
             num_processes=started.world.size,
         ):
             _tell(line)
-    sample = short_sample if OutputSettings(**OutputSettings.part_of(given)).samples else None
+    samples = OutputSettings(**OutputSettings.part_of(given)).samples
     level = started.prepared.task.vocab.level
     with (
         _stop_on_interrupt() as should_stop,
-        report_to(sys.stderr, quiet=not is_shown, sample=sample, level=level) as report,
+        report_to(sys.stderr, quiet=not is_shown, samples=samples, level=level) as report,
     ):
         watchers = (report.show,) if on_event is None else (report.show, on_event)
         return follow(started.run.events(should_stop), *watchers)

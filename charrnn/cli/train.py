@@ -111,7 +111,7 @@ def train_given(given: Mapping[str, Any], request: "StopRequest") -> None:
         if not quiet:
             _say_opening(started)
         with request.saving():
-            finished = _follow(started, request, quiet=quiet, verbose=result.verbose, sample=shown.samples)
+            finished = _follow(started, request, quiet=quiet, verbose=result.verbose, samples=shown.samples)
     if is_first:
         _conclude(finished, started, result)
     if finished.reason == "stopped" and request.exit_code is not None:
@@ -160,12 +160,11 @@ def _say_opening(started: start.Start) -> None:
         say(line)
 
 
-def _follow(started: start.Start, request: "StopRequest", *, quiet: bool, verbose: bool, sample: bool) -> "Finished":
-    from charrnn.reports.progress import follow, report_to, short_sample
+def _follow(started: start.Start, request: "StopRequest", *, quiet: bool, verbose: bool, samples: bool) -> "Finished":
+    from charrnn.reports.progress import follow, report_to
 
     level = started.prepared.task.vocab.level
-    writer = short_sample if sample else None
-    with report_to(sys.stderr, quiet=quiet, sample=writer, level=level, verbose=verbose) as report:
+    with report_to(sys.stderr, quiet=quiet, samples=samples, level=level, verbose=verbose) as report:
         return follow(started.run.events(request), report.show)
 
 

@@ -15,7 +15,6 @@ from charrnn.reports.terminal import inert, say
 from charrnn.training import event
 from charrnn.units import bits
 
-SampleWriter = Callable[[event.Evaluated], str]
 _LEAST_BAR = len("100%|") + 8 + len("| ")  # characters of a bar that still shows something
 _RIGHT_OF_BAR = len("^C")  # what a terminal adds to the line when a run is stopped
 
@@ -81,21 +80,20 @@ class Bar:
     """One progress bar with losses, speed and time left; now and then a short sample above it.
 
     Args:
-        sample: writes a short text from an evaluated model; None shows none.
+        samples: show what the model writes now and then.
         level: what a symbol is, "char" or "byte".
         verbose: tell learning rate and gradient too, and each plan, not the first alone.
     """
 
-    def __init__(self, sample: SampleWriter | None, *, level: str, verbose: bool = False) -> None:
+    def __init__(self, *, samples: bool, level: str, verbose: bool = False) -> None:
         from tqdm.auto import tqdm
 
         self._lines = sys.stdout if is_notebook() else sys.stderr
         self._colour = shows_colour(sys.stderr) and not is_notebook()
-        self._sample = sample
+        self._samples = samples
         self._level = level
         self._verbose = verbose
         self._progress: event.Progressed | None = None
-        self._num_evaluated = 0
         self._held_out: float | None = None
         self._bar = tqdm(
             total=None,
@@ -131,9 +129,8 @@ class Bar:
                 self._write(self._evaluated(happened))
                 if self._verbose and self._progress is not None:
                     self._write(f"             {update_line(self._progress)}")
-                if self._sample is not None and self._num_evaluated % 4 == 0:
-                    self._write(self._painted(_indented(self._sample(happened)), "weak"))
-                self._num_evaluated += 1
+            case event.Sampled() if self._samples:
+                self._write(self._painted(_indented(happened.text), "weak"))
             case event.Warned():
                 self._write(
                     message_on_terminal(f"warning: {inert(happened.message)}", self._width, colour=self._colour)
@@ -186,14 +183,12 @@ class Bar:
 
 
 @contextmanager
-def report_to(
-    stream: TextIO, *, quiet: bool, sample: SampleWriter | None, level: str, verbose: bool = False
-) -> Iterator[Report]:
+def report_to(stream: TextIO, *, quiet: bool, samples: bool, level: str, verbose: bool = False) -> Iterator[Report]:
     """The report that suits: a bar on a terminal or in a notebook, lines elsewhere; warnings alone when ``quiet``."""
     is_live = stream.isatty() or is_notebook()
     report: Report = Silence()
     if not quiet:
-        report = Bar(sample, level=level, verbose=verbose) if is_live else Lines(verbose=verbose)
+        report = Bar(samples=samples, level=level, verbose=verbose) if is_live else Lines(verbose=verbose)
     try:
         yield report
     finally:
@@ -222,13 +217,6 @@ def follow(events: Iterable[event.Event], *watchers: Callable[[event.Event], obj
     if finished is None:
         raise RuntimeError("the run yielded no end")
     return finished
-
-
-def short_sample(evaluated: event.Evaluated) -> str:
-    """A few lines by the model as it is now, always from the same seed so that progress shows."""
-    from charrnn.inference.language_model import LanguageModel
-
-    return LanguageModel(evaluated.model, num_threads=1).sample(length=160, temperature=0.8, seed=0)[0]
 
 
 def plan_line(plan: event.Planned) -> str:

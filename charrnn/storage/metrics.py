@@ -67,6 +67,11 @@ class MetricsLog:
         """The last finite value of ``key`` in the lines found on opening; 0 where there is none."""
         return _last_number(self._found, key) or 0.0
 
+    def last_step(self, event: str) -> int:
+        """The step of the last of such lines found on opening; 0 where there is none."""
+        steps = [line["step"] for line in self._found if line.get("event") == event and type(line.get("step")) is int]
+        return steps[-1] if steps else 0
+
     def close(self) -> None:
         """Closes the file."""
         if self._descriptor >= 0:

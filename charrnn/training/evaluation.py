@@ -1,9 +1,10 @@
-"""How well a network in training predicts held-out text: the streaming score, its parts read side by side."""
+"""How well a network in training predicts held-out text, and what it writes."""
 
 import numpy as np
 
 from charrnn.inference.scoring import score_exact, score_streams
 from charrnn.models.network import CharRNN, TorchNetwork
+from charrnn.storage.model_file import ModelFile
 from charrnn.text.vocab import Vocab
 from charrnn.units import Score
 
@@ -12,6 +13,7 @@ _STREAM = 1024  # symbols a stream scores, so that its context costs at most a q
 _MAX_STREAMS = 128
 _MAX_EXACT_STREAMS = 32  # that read again what a state remembers: fewer cost less
 _MOST_ROUNDS = 2  # a network that does not forget must not hold training up
+_SAMPLE_LENGTH = 240  # characters: three lines of a usual terminal
 
 
 def evaluate(network: CharRNN, ids: np.ndarray, vocab: Vocab) -> Score:
@@ -35,3 +37,10 @@ def evaluate(network: CharRNN, ids: np.ndarray, vocab: Vocab) -> Score:
         return score_exact(predictor, ids, vocab=vocab, num_streams=_MAX_EXACT_STREAMS, most_rounds=_MOST_ROUNDS)
     num_streams = max(1, min(_MAX_STREAMS, (len(ids) - 1) // _STREAM))
     return score_streams(predictor, ids, vocab=vocab, num_streams=num_streams, warm_up=_CONTEXT)
+
+
+def short_sample(model: ModelFile) -> str:
+    """A few lines by a model, always from the same seed, so that samples of one run can be compared."""
+    from charrnn.inference.language_model import LanguageModel
+
+    return LanguageModel(model, num_threads=1).sample(length=_SAMPLE_LENGTH, temperature=0.8, seed=0)[0]

@@ -71,6 +71,21 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """The model that was just evaluated wrote a short text.
+
+    Attributes:
+        step: updates made so far.
+        text: what it wrote, always from the same seed, so that progress shows.
+        seconds: since the run began.
+    """
+
+    step: int
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Saved:
     """The run can be resumed from ``step``."""
 
@@ -106,4 +121,4 @@ class Finished:
     num_held_out: int
 
 
-Event = Planned | Progressed | Evaluated | Saved | Warned | Finished
+Event = Planned | Progressed | Evaluated | Sampled | Saved | Warned | Finished

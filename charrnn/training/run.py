@@ -26,7 +26,8 @@ from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
 from charrnn.training.checkpoint import Checkpoint, write_checkpoint
 from charrnn.training.device import Placement, check_memory
-from charrnn.training.evaluation import evaluate
+from charrnn.training.evaluation import evaluate, short_sample
+from charrnn.training.history import is_kept, is_sampled
 from charrnn.training.keeper import Keeper, with_score
 from charrnn.training.learner import Learner, Update
 from charrnn.training.plan import Clock, Plan, Speed
@@ -143,6 +144,7 @@ class Run:
         if world.is_first:
             self._metrics = MetricsLog(directory / METRICS_NAME, keep_until_step=self.step)
         self._clock = Clock(self._metrics.last_number("seconds") if self._metrics is not None else 0.0)
+        self._sampled_step = 0 if self._metrics is None else self._metrics.last_step("sampled")
         self._last_save = time.monotonic()
         self._evaluation_seconds = 0.0
 
@@ -199,6 +201,8 @@ class Run:
         while (self.num_steps is None or self.step < self.num_steps) and not self.is_patience_exhausted:
             update = self._learner.update(num_steps=self.num_steps, pace=self._plan.pace)
             progress.add(update)
+            if self._metrics is not None and is_kept(self.step):
+                yield from self._append_update(update)
             if progress.last - progress.shown_at >= _SECONDS_BETWEEN_EVENTS or self.step == self.num_steps:
                 yield self._progressed(progress, update)
                 self._refuse_divergence(progress, update)
@@ -329,6 +333,7 @@ class Run:
                 "event": "evaluated",
                 "step": self.step,
                 "train_nats": train_nats,
+                "nats_per_symbol": score.nats_per_symbol,
                 "nats_per_char": score.nats_per_char,
                 "bits_per_char": score.bits_per_char,
                 "learning_rate": learning_rate_at(
@@ -346,6 +351,16 @@ class Run:
             model=model,
             num_held_out=len(self._task.held_out_ids),
         )
+        is_last = self.step == self.num_steps or self.is_patience_exhausted
+        if self._metrics is not None and is_sampled(self.step, last_sampled=self._sampled_step, is_last=is_last):
+            yield from self._sample(model)
+
+    def _sample(self, model: ModelFile) -> Iterator[event.Event]:
+        self._sampled_step = self.step
+        text = short_sample(model)
+        seconds = self._clock.seconds()
+        yield from self._append({"event": "sampled", "step": self.step, "text": text, "seconds": round(seconds, 3)})
+        yield event.Sampled(step=self.step, text=text, seconds=seconds)
 
     def _score(self) -> Score:
         """The averaged model on held-out text, in the precision of the training."""
@@ -438,6 +453,19 @@ class Run:
         except OutputError as error:
             yield event.Warned(f"{error}; training goes on without this log")
 
+    def _append_update(self, update: Update) -> Iterator[event.Event]:
+        """One update as it was: no mean, which would have to be stored for a run that goes on."""
+        yield from self._append(
+            {
+                "event": "updated",
+                "step": self.step,
+                "nats": _rounded(float(update.loss)),
+                "gradient_norm": _rounded(float(update.gradient_norm)),
+                "learning_rate": _rounded(update.learning_rate),
+                "seconds": round(self._clock.seconds(), 3),
+            }
+        )
+
     def _append_time(self, what: str) -> Iterator[event.Event]:
         """What the run has taken, where no evaluation says it: the clock of a run that goes on begins with it."""
         yield from self._append({"event": what, "step": self.step, "seconds": round(self._clock.seconds(), 3)})
@@ -476,3 +504,8 @@ def _plans_after(directory: Path, checkpoint: Checkpoint) -> list[tuple[int, int
         if checkpoint.step < step < num_steps < 1 << 62:
             found.append((step, num_steps))
     return found
+
+
+def _rounded(value: float) -> float:
+    """Six digits of a number: more than a figure shows."""
+    return float(f"{value:.6g}")

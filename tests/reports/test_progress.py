@@ -24,6 +24,7 @@ EVENTS = [
     event.Planned(num_steps=10, eval_every=5, seconds_per_step=0.002),
     event.Progressed(5, 10, 0.7, 0.01, 1.0, 1234.0, 3.0, math.nan),
     event.Evaluated(5, SCORE, 0.71, 3.0, True, MODEL, num_held_out=101),
+    event.Sampled(5, "a\x1b[31m", 3.0),
     event.Warned("the disk is \x1b[2J full"),
 ]
 
@@ -58,7 +59,7 @@ def test_lines_tell_plan_losses_speed_and_warnings_with_no_escape(capsys):
 def test_a_verbose_report_tells_rate_and_gradient_too(capsys):
     assert "1,234 chars/s  rate 0.01  gradient 1  0:03" in shown(capsys, Lines(verbose=True))
     assert "rate" not in shown(capsys, Lines())
-    with report_to(Terminal(True), quiet=False, sample=None, level="char", verbose=True) as report:
+    with report_to(Terminal(True), quiet=False, samples=False, level="char", verbose=True) as report:
         text = shown(capsys, report)
         report.show(replace(EVENTS[0], num_steps=77))
     assert "rate 0.01  gradient 1\n" in text
@@ -77,7 +78,7 @@ def test_lines_tell_later_plans_with_each_evaluation_or_by_themselves_if_verbose
 
 
 def test_only_the_first_plan_is_told_above_a_bar(capsys):
-    with report_to(Terminal(True), quiet=False, sample=None, level="char") as report:
+    with report_to(Terminal(True), quiet=False, samples=False, level="char") as report:
         report.show(EVENTS[0])
         report.show(replace(EVENTS[0], num_steps=77))
     said = capsys.readouterr().err
@@ -86,7 +87,7 @@ def test_only_the_first_plan_is_told_above_a_bar(capsys):
 
 
 def test_a_bar_keeps_its_place_when_the_plan_changes(capsys):
-    with report_to(Terminal(True), quiet=False, sample=None, level="char") as report:
+    with report_to(Terminal(True), quiet=False, samples=False, level="char") as report:
         for happened in (EVENTS[0], EVENTS[1], replace(EVENTS[0], num_steps=20)):
             report.show(happened)
         assert capsys.readouterr().err.rpartition("\r")[2].startswith(" 25%|")  # step 5
@@ -98,8 +99,9 @@ def test_a_bar_and_its_lines_fit_the_terminal(capsys, monkeypatch, columns, seco
     monkeypatch.setenv("COLUMNS", str(columns))
     progress = replace(EVENTS[1], step=1_234_567, seconds_left=seconds_left)
     evaluated = replace(EVENTS[2], step=123_456, num_held_out=1_000_000)
-    with report_to(Terminal(True), quiet=False, sample=lambda _: "x" * 500, level="byte") as report:
-        for happened in (EVENTS[0], progress, evaluated, progress, event.Warned("a long word " * 20)):
+    sampled = event.Sampled(5, "x" * 500, 3.0)
+    with report_to(Terminal(True), quiet=False, samples=True, level="byte") as report:
+        for happened in (EVENTS[0], progress, evaluated, sampled, progress, event.Warned("a long word " * 20)):
             report.show(happened)
         described = report._described(progress)
     assert len(described) + len("100%|        | ^C") <= columns
@@ -113,7 +115,7 @@ def test_a_bar_and_its_lines_fit_the_terminal(capsys, monkeypatch, columns, seco
 def test_a_bar_in_colour_marks_the_best(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    with report_to(Terminal(True), quiet=False, sample=lambda _: "a\x1b[31m", level="char") as report:
+    with report_to(Terminal(True), quiet=False, samples=True, level="char") as report:
         text = shown(capsys, report)
     assert "bits/char \x1b[32m*\x1b[0m\n" in text
     assert "\x1b[2m    | a\\x1b[31m\x1b[0m" in text
@@ -125,8 +127,9 @@ def test_silence_lets_warnings_through_alone(capsys):
 
 
 def test_a_bar_shows_losses_and_now_and_then_a_sample(capsys):
-    with report_to(Terminal(True), quiet=False, sample=lambda _: "some\x1b text\nmore", level="byte") as report:
+    with report_to(Terminal(True), quiet=False, samples=True, level="byte") as report:
         report.show(EVENTS[2])
+        report.show(event.Sampled(5, "some\x1b text\nmore", 3.0))
         text = shown(capsys, report)
     assert "held-out 0.6931 nats" in text
     assert "loss 0.700, held-out 0.693 nats/byte" in text
@@ -137,7 +140,7 @@ def test_a_bar_shows_losses_and_now_and_then_a_sample(capsys):
     ("is_terminal", "quiet", "kind"), [(False, False, Lines), (False, True, Silence), (True, True, Silence)]
 )
 def test_the_report_suits_the_stream(is_terminal, quiet, kind):
-    with report_to(Terminal(is_terminal), quiet=quiet, sample=None, level="char") as report:
+    with report_to(Terminal(is_terminal), quiet=quiet, samples=False, level="char") as report:
         assert isinstance(report, kind)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,16 +12,18 @@ from cells import CELLS
 from tiny_run import NAMES, ON_ONE_THREAD, StopAfter, files_of, make_run, make_task, never
 
 from charrnn.errors import DivergedError, OutputError
+from charrnn.inference.language_model import LanguageModel
 from charrnn.models.native.build import library
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model, write_model
 from charrnn.storage.run_files import METRICS_NAME
-from charrnn.training import event, learner, run
+from charrnn.training import event, history, learner, run
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
 from charrnn.training.machine import MachineSettings
 from charrnn.training.run import Run
 
+EVENTS = ("updated", "evaluated", "sampled")
 FORMS = [
     {},
     {"num_layers": 2, "dropout": 0.3, "weight_dropout": 0.2},
@@ -62,8 +65,37 @@ def test_stopped_after_any_update_a_run_evaluates_and_ends_as_one_that_never_sto
     list(make_run(task, tmp_path / "stopped").events(StopAfter(num_updates)))
     list(resumed(task, tmp_path / "stopped").events(never))
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
-    steps = [line["step"] for line in metrics.read_metrics(tmp_path / "stopped" / METRICS_NAME)]
-    assert steps == [4, 8, 12, 14]
+    assert without_seconds(tmp_path / "stopped") == without_seconds(tmp_path / "straight")
+    lines = metrics.read_metrics(tmp_path / "stopped" / METRICS_NAME)
+    steps = {what: [line["step"] for line in lines if line["event"] == what] for what in EVENTS}
+    assert steps == {"updated": list(range(1, 15)), "evaluated": [4, 8, 12, 14], "sampled": [4, 8, 14]}
+    assert len(lines) == sum(map(len, steps.values()))
+
+
+def test_the_history_keeps_updates_as_they_were_and_what_the_models_wrote(tmp_path):
+    task = make_task(training={"steps": 12, "eval_every": 4, "grad_clip": 0.01})
+    made = make_run(task, tmp_path)
+    updates, update = [], made._learner.update
+    made._learner.update = lambda **given: updates.append(update(**given)) or updates[-1]
+    events = list(made.events(never))
+    lines = metrics.read_metrics(tmp_path / METRICS_NAME)
+    kept = [line for line in lines if line["event"] == "updated"]
+    for key, value in (("nats", "loss"), ("gradient_norm",) * 2, ("learning_rate",) * 2):
+        assert [line[key] for line in kept] == pytest.approx([float(getattr(u, value)) for u in updates], rel=1e-5)
+    assert min(line["gradient_norm"] for line in kept) > 0.01  # as it was before it was clipped
+    sampled = [happened for happened in events if isinstance(happened, event.Sampled)]
+    assert [(each.step, each.text) for each in sampled] == [
+        (line["step"], line["text"]) for line in lines if line["event"] == "sampled"
+    ]
+    best = next(e for e in events if isinstance(e, event.Evaluated) and e.step == sampled[-1].step)
+    assert sampled[-1].text == LanguageModel(best.model).sample(length=240, temperature=0.8, seed=0)[0]
+
+
+def test_a_long_history_is_short_and_dense_where_a_loss_falls_fast():
+    kept = [step for step in range(1, 1 << 17) if history.is_kept(step)]
+    assert kept[:256] == list(range(1, 257))
+    assert len(kept) == 256 + 128 * 9 - 1
+    assert all(after - before <= max(1, before / 128) for before, after in pairwise(kept))
 
 
 def test_a_run_that_dies_without_saving_resumes_from_its_last_save_to_the_same_end(tmp_path):
@@ -278,7 +310,10 @@ def test_one_loss_that_is_no_number_is_passed_over_and_leaves_no_trace(tmp_path,
     checkpoint = read_checkpoint(tmp_path / "run" / NAMES[1])
     assert checkpoint.step == 12
     assert all(np.isfinite(tensor).all() for tensor in checkpoint.tensors.values())
-    assert all(line["train_nats"] is not None for line in without_seconds(tmp_path / "run"))
+    lines = without_seconds(tmp_path / "run")
+    assert all(line["train_nats"] is not None for line in lines if line["event"] == "evaluated")
+    # The history alone tells of the update, the fourth, which was not applied.
+    assert [line["step"] for line in lines if line["event"] == "updated" and line["nats"] is None] == [4]
 
 
 def test_a_stop_after_a_loss_that_is_no_number_can_be_resumed(tmp_path, monkeypatch):
