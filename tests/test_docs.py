@@ -136,7 +136,7 @@ class Reader:
                 self.provide_run(given[key])
         for run in given.get("with_") or () if name == "explain" else ():
             self.provide_run(run)
-        for run in given["names"] or () if name == "runs" else ():
+        for run in given["names"] or () if name in ("runs", "report") else ():
             self.provide_run(run)
         ended = invoke(name, *self._shortened(name, options, given), stdin=stdin, cwd=self.folder)
         if given.get("interactive"):  # a page is no terminal; tests/cli/test_interactive.py has one

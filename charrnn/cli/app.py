@@ -18,6 +18,7 @@ from charrnn.cli.inspect import inspect
 from charrnn.cli.mix import mix
 from charrnn.cli.parser import Command, Group
 from charrnn.cli.perplexity import perplexity
+from charrnn.cli.report import report
 from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
 from charrnn.cli.signals import Stopped, StopRequest, stop_on_signals
@@ -32,7 +33,7 @@ _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator"
 _NAME = "charrnn"
 _COMPLETION = "_CHARRNN_COMPLETE"  # set by the shell that asks what could stand at the cursor
 
-COMMANDS = (train, count, mix, sample, perplexity, explain, runs, inspect, export, verify, corpus)
+COMMANDS = (train, count, mix, sample, perplexity, explain, runs, report, inspect, export, verify, corpus)
 
 app = typer.Typer(
     name=_NAME,

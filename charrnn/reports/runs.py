@@ -56,7 +56,7 @@ def write_runs(runs: Sequence[RunSummary]) -> None:
 
 def comparison(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     """The settings in which runs differ, with each run's value in turn; None where it has none."""
-    found = {name: [run.settings.get(name) for run in runs] for name in _setting_names(runs)}
+    found = {name: [run.settings.get(name) for run in runs] for name in setting_names(runs)}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
 
 
@@ -65,9 +65,9 @@ def write_comparison(runs: Sequence[RunSummary]) -> None:
 
     Of one run all settings are written.
     """
-    names = list(comparison(runs)) if len(runs) > 1 else _setting_names(runs)
-    rows = [[name, *values] for name, values in _facts(runs).items()]
-    rows += [[name, *(_plain(run.settings.get(name)) for run in runs)] for name in names]
+    names = list(comparison(runs)) if len(runs) > 1 else setting_names(runs)
+    rows = [[name, *values] for name, values in known_facts(runs).items()]
+    rows += [[name, *(plain_value(run.settings.get(name)) for run in runs)] for name in names]
     write_table(["", *(run.name for run in runs)], rows, align="l" * (1 + len(runs)))
 
 
@@ -75,9 +75,14 @@ def comparison_notes(runs: Sequence[RunSummary]) -> Iterator[str]:
     """What is to be known of runs side by side: what they have in common, and whether their scores can be compared."""
     if len(runs) < 2:
         return
-    num_same = len(_setting_names(runs)) - len(comparison(runs))
+    num_same = len(setting_names(runs)) - len(comparison(runs))
     if num_same:
         yield f"{num_same} other settings are the same; charrnn runs {runs[0].name} shows them"
+    yield from score_notes(runs)
+
+
+def score_notes(runs: Sequence[RunSummary]) -> Iterator[str]:
+    """Whether the scores of runs can be compared, where they cannot."""
     if len({(run.fingerprint, run.num_held_out) for run in runs if run.score is not None}) > 1:
         yield "their held-out texts differ, or are read differently: the scores cannot be compared"
 
@@ -110,7 +115,7 @@ def _two_lines(run: RunSummary, width: int) -> str:
     return f"{run.name:<{max(width - len(first) - 1, 1)}} {first.rstrip()}\n{_cut('  ' + ', '.join(facts), width)}\n"
 
 
-def _facts(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
+def known_facts(runs: Sequence[RunSummary]) -> dict[str, list[str]]:
     """What is known of each run, by the words that stand before it."""
     return {
         "state": [run.state for run in runs],
@@ -158,13 +163,14 @@ def _text(run: RunSummary) -> str:
     return _cut(run.texts[0], _MOST_TEXT) + (f" +{more:,}" if more else "")
 
 
-def _setting_names(runs: Sequence[RunSummary]) -> list[str]:
+def setting_names(runs: Sequence[RunSummary]) -> list[str]:
     """The settings of runs, in the order of the help; those that are not known here stand last."""
     found = {name for run in runs for name in run.settings} - set(_NOT_COMPARED)
     return [name for name in _ORDER if name in found] + sorted(found - set(_ORDER))
 
 
-def _plain(value: object) -> str:
+def plain_value(value: object) -> str:
+    """A setting's value as a person reads it."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
