@@ -240,7 +240,7 @@ def _follow(
     started: Start, given: Mapping[str, Any], *, is_shown: bool, on_event: "Callable[[Event], object] | None"
 ) -> "Finished":
     from charrnn.reports.opening import opening_lines
-    from charrnn.reports.progress import follow, report_to
+    from charrnn.reports.watching import follow, report_to
 
     if is_shown:
         for line in opening_lines(

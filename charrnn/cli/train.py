@@ -161,7 +161,7 @@ def _say_opening(started: start.Start) -> None:
 
 
 def _follow(started: start.Start, request: "StopRequest", *, quiet: bool, verbose: bool, samples: bool) -> "Finished":
-    from charrnn.reports.progress import follow, report_to
+    from charrnn.reports.watching import follow, report_to
 
     level = started.prepared.task.vocab.level
     with report_to(sys.stderr, quiet=quiet, samples=samples, level=level, verbose=verbose) as report:

@@ -55,6 +55,7 @@ def chart(
     y_word: str,
     x_label: Callable[[float], str] = lambda x: f"{x:g}",
     x_end: float = 0.0,
+    label_width: int = 0,
 ) -> list["Text"]:
     """The lines of a chart, each at most ``width`` characters; curves that come later lie above those before.
 
@@ -66,6 +67,7 @@ def chart(
         y_word: what y is.
         x_label: how a number of the x axis is written.
         x_end: where the x axis ends, if no point lies further.
+        label_width: characters that the numbers of the y axis have at least, so that it stays where it is.
     """
     from rich.text import Text
 
@@ -76,7 +78,7 @@ def chart(
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     digits = _digits(ticks)
     labels = {round((high - tick) / (high - low) * (rows - 1)): f"{tick:.{digits}f}" for tick in ticks}
-    left = max(map(len, labels.values())) + 1
+    left = max(label_width, *map(len, labels.values())) + 1
     columns = width - left - 1
     cells: list[list[tuple[str, str]]] = [[(" ", "")] * columns for _ in range(rows)]
     for curve in curves:

@@ -5,15 +5,19 @@ All goes to stderr but the lines in a notebook, which would show them as errors.
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn, Protocol, TextIO
+from typing import NoReturn, Protocol
 
 from charrnn.reports.part import num_scored
 from charrnn.reports.style import message_on_terminal, num_columns, painted, shows_colour
 from charrnn.reports.terminal import inert, say
 from charrnn.training import event
 from charrnn.units import bits
+
+MEASURING = "measuring the speed of this machine ..."
+BAR_FORMAT = "{percentage:3.0f}%|{bar}| {desc}"
+"""Of tqdm."""
 
 _LEAST_BAR = len("100%|") + 8 + len("| ")  # characters of a bar that still shows something
 _RIGHT_OF_BAR = len("^C")  # what a terminal adds to the line when a run is stopped
@@ -76,70 +80,20 @@ class Lines:
         """Has nothing to leave."""
 
 
-class Bar:
-    """One progress bar with losses, speed and time left; now and then a short sample above it.
+class OnTerminal:
+    """How the state of a run is told in lines that fit the terminal.
 
     Args:
-        samples: show what the model writes now and then.
         level: what a symbol is, "char" or "byte".
         verbose: tell learning rate and gradient too, and each plan, not the first alone.
     """
 
-    def __init__(self, *, samples: bool, level: str, verbose: bool = False) -> None:
-        from tqdm.auto import tqdm
-
-        self._lines = sys.stdout if is_notebook() else sys.stderr
+    def __init__(self, *, level: str, verbose: bool) -> None:
         self._colour = shows_colour(sys.stderr) and not is_notebook()
-        self._samples = samples
         self._level = level
         self._verbose = verbose
         self._progress: event.Progressed | None = None
         self._held_out: float | None = None
-        self._bar = tqdm(
-            total=None,
-            file=sys.stderr,
-            ncols=None if is_notebook() else self._room,
-            mininterval=0.1,
-            bar_format="{desc}",
-            leave=False,
-            colour="cyan" if self._colour else None,
-        )
-        self._bar.set_description_str("measuring the speed of this machine ...")
-
-    def show(self, happened: event.Event) -> None:
-        """Moves the bar, or writes a line above it."""
-        match happened:
-            case event.Planned():
-                is_first = self._bar.total is None  # later ones show in the time left
-                num_done = self._bar.n
-                self._bar.reset(total=happened.num_steps)  # to 0; a widget takes a new total in no other way
-                self._bar.n = num_done
-                self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}"
-                self._bar.refresh()
-                if is_first or self._verbose:
-                    self._write(plan_line(happened))
-            case event.Progressed():
-                self._progress = happened
-                self._bar.n = happened.step
-                if not is_notebook():
-                    self._bar.ncols = self._room
-                self._bar.set_description_str(self._described(happened))
-            case event.Evaluated():
-                self._held_out = happened.score.nats_per_symbol
-                self._write(self._evaluated(happened))
-                if self._verbose and self._progress is not None:
-                    self._write(f"             {update_line(self._progress)}")
-            case event.Sampled() if self._samples:
-                self._write(self._painted(_indented(happened.text), "weak"))
-            case event.Warned():
-                self._write(
-                    message_on_terminal(f"warning: {inert(happened.message)}", self._width, colour=self._colour)
-                )
-
-    def close(self) -> None:
-        """Takes the bar away."""
-        with suppress(OSError):
-            self._bar.close()
 
     @property
     def _width(self) -> int:
@@ -177,46 +131,77 @@ class Bar:
     def _painted(self, text: str, style: str) -> str:
         return painted(text, style) if self._colour else text
 
+
+class Bar(OnTerminal):
+    """One progress bar with losses, speed and time left; now and then a short sample above it.
+
+    Args:
+        samples: show what the model writes now and then.
+        level: what a symbol is, "char" or "byte".
+        verbose: tell learning rate and gradient too, and each plan, not the first alone.
+    """
+
+    def __init__(self, *, samples: bool, level: str, verbose: bool = False) -> None:
+        from tqdm.auto import tqdm
+
+        super().__init__(level=level, verbose=verbose)
+        self._lines = sys.stdout if is_notebook() else sys.stderr
+        self._samples = samples
+        self._bar = tqdm(
+            total=None,
+            file=sys.stderr,
+            ncols=None if is_notebook() else self._room,
+            mininterval=0.1,
+            bar_format="{desc}",
+            leave=False,
+            colour="cyan" if self._colour else None,
+        )
+        self._bar.set_description_str(MEASURING)
+
+    def show(self, happened: event.Event) -> None:
+        """Moves the bar, or writes a line above it."""
+        match happened:
+            case event.Planned():
+                is_first = self._bar.total is None  # later ones show in the time left
+                num_done = self._bar.n
+                self._bar.reset(total=happened.num_steps)  # to 0; a widget takes a new total in no other way
+                self._bar.n = num_done
+                self._bar.bar_format = BAR_FORMAT
+                self._bar.refresh()
+                if is_first or self._verbose:
+                    self._write(plan_line(happened))
+            case event.Progressed():
+                self._progress = happened
+                self._bar.n = happened.step
+                if not is_notebook():
+                    self._bar.ncols = self._room
+                self._bar.set_description_str(self._described(happened))
+            case event.Evaluated():
+                self._held_out = happened.score.nats_per_symbol
+                self._write(self._evaluated(happened))
+                if self._verbose and self._progress is not None:
+                    self._write(f"             {update_line(self._progress)}")
+            case event.Sampled() if self._samples:
+                self._write(self._painted(_indented(happened.text), "weak"))
+            case event.Warned():
+                self._write(
+                    message_on_terminal(f"warning: {inert(happened.message)}", self._width, colour=self._colour)
+                )
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        with suppress(OSError):
+            self._bar.close()
+
     def _write(self, line: str) -> None:
         with suppress(OSError):
             self._bar.write(line, file=self._lines)
-
-
-@contextmanager
-def report_to(stream: TextIO, *, quiet: bool, samples: bool, level: str, verbose: bool = False) -> Iterator[Report]:
-    """The report that suits: a bar on a terminal or in a notebook, lines elsewhere; warnings alone when ``quiet``."""
-    is_live = stream.isatty() or is_notebook()
-    report: Report = Silence()
-    if not quiet:
-        report = Bar(samples=samples, level=level, verbose=verbose) if is_live else Lines(verbose=verbose)
-    try:
-        yield report
-    finally:
-        report.close()
 
 
 def is_notebook() -> bool:
     """Whether the caller's output is shown in a notebook: whether a kernel runs it."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
-
-
-def follow(events: Iterable[event.Event], *watchers: Callable[[event.Event], object]) -> event.Finished:
-    """Hands each event of a run to all who watch, in order; gives the last one.
-
-    Args:
-        events: of ``Run.events``.
-        watchers: called with each event.
-    """
-    finished: event.Finished | None = None
-    for happened in events:
-        for watch in watchers:
-            watch(happened)
-        if isinstance(happened, event.Finished):
-            finished = happened
-    if finished is None:
-        raise RuntimeError("the run yielded no end")
-    return finished
 
 
 def plan_line(plan: event.Planned) -> str:

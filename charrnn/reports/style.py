@@ -46,6 +46,12 @@ def shows_colour(stream: TextIO, environment: Mapping[str, str] | None = None) -
     return is_forced or known.get("CLICOLOR") != "0"
 
 
+def can_move_cursor(stream: TextIO) -> bool:
+    """Whether ``stream`` is a terminal that obeys more than a carriage return, and knows more than ASCII."""
+    is_able = os.environ.get("TERM", "").lower() not in ("", *_DUMB)
+    return stream.isatty() and is_able and (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def num_columns(stream: TextIO) -> int:
     """Characters in a line of the terminal behind ``stream``: COLUMNS where it is set, 80 where there is none."""
     told = os.environ.get("COLUMNS", "")

@@ -10,7 +10,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TextIO
 
 from charrnn.errors import ExitCode, OutputError
@@ -93,8 +94,72 @@ def say(message: str, *, on_new_line: bool = False) -> None:
         start = "\n" if on_new_line and is_on_terminal else ""
         width = num_columns(sys.stderr) if is_on_terminal else 0
         shown = message_on_terminal(inert(message), width, colour=shows_colour(sys.stderr))
-        sys.stderr.write(f"{start}{shown}\n")
-        sys.stderr.flush()
+        with BELOW.aside():
+            sys.stderr.write(f"{start}{shown}\n")
+            sys.stderr.flush()
+
+
+class Below:
+    """The last lines of a terminal, which are drawn again and again while other lines go by above them.
+
+    The cursor stands behind the last of them. It is never hidden: a process that is killed could not show it again.
+    """
+
+    def __init__(self) -> None:
+        self._stream: TextIO | None = None
+        self._widths: list[int] = []  # of the lines that stand there, in characters
+        self._lock = threading.RLock()  # a signal is answered by a thread of its own
+
+    def draw(self, stream: TextIO, lines: Sequence[str], widths: Sequence[int], *, above: str = "") -> None:
+        """Puts these lines there, in place of those before.
+
+        Args:
+            stream: the terminal.
+            lines: each without a line's end, no wider than the terminal.
+            widths: of the lines, in characters.
+            above: lines that stay above them, each with its end.
+        """
+        with self._lock, contextlib.suppress(OSError):
+            text = self._back() + above.replace("\n", "\x1b[K\n") + "\x1b[K\n".join(lines) + "\x1b[J"
+            self._stream, self._widths = stream, list(widths)
+            stream.write(text)
+            stream.flush()
+
+    def draw_last(self, line: str, width: int) -> None:
+        """Puts another line in place of the last."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._stream is None:
+                return
+            self._widths[-1] = width
+            self._stream.write(f"\r{line}\x1b[K")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Takes the lines away; what is written next stands where they began."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._stream is not None:
+                self._stream.write(self._back() + "\x1b[J")
+                self._stream.flush()
+            self._stream, self._widths = None, []
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Takes the lines away for what the block writes; they come back when they are drawn the next time."""
+        with self._lock:
+            self.clear()
+            yield
+
+    def _back(self) -> str:
+        """To where the lines begin; a terminal that became narrower has wrapped them."""
+        if self._stream is None:
+            return ""
+        columns = num_columns(self._stream)
+        num_lines = sum(max(1, -(-width // columns)) for width in self._widths)
+        return "\r" + (f"\x1b[{num_lines - 1}A" if num_lines > 1 else "")
+
+
+BELOW = Below()
+"""Those of standard error's terminal."""
 
 
 def write_note(text: str) -> None:

@@ -29,7 +29,7 @@ from rich.style import Style
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
-COLUMNS, ROWS = 80, 60
+COLUMNS, ROWS = 80, 24
 TRAIN = "charrnn train {text} --minutes 1"
 SAMPLE = 'charrnn sample {name} "This function" -n 400 -t 0.6 --seed 1'
 INSTANT = 0.65  # of the training, at which the first screen is shown
@@ -92,24 +92,29 @@ def typed(command: str) -> list[Text]:
 def screen(written: str) -> list[Text]:
     """What a terminal shows after it has received all this: lines wrapped at its width, the last word on each cell."""
     lines: list[list[tuple[str, Style]]] = [[]]
-    column, style = 0, Style()
+    row, column, style = 0, 0, Style()
     for match in _ESCAPE.finditer(written):
         numbers, letter = match.group(1, 2)
         if letter == "m":
             style = styled(style, numbers)
         elif letter == "K":
-            del lines[-1][column:]
+            del lines[row][column:]
+        elif letter == "J" and numbers in ("", "0"):
+            del lines[row][column:], lines[row + 1 :]
+        elif letter == "A":
+            row = max(0, row - int(numbers or "1"))
         elif letter is not None:
             raise ValueError(f"an escape sequence that is not known here: {match[0]!r}")
         elif match[0] == "\r":
             column = 0
         elif match[0] == "\n":
-            lines.append([])
+            row += 1
+            lines += [[] for _ in range(row + 1 - len(lines))]
         else:
             if column == COLUMNS:
-                lines.append([])
-                column = 0
-            line = lines[-1]
+                row, column = row + 1, 0
+                lines += [[] for _ in range(row + 1 - len(lines))]
+            line = lines[row]
             line += [(" ", Style())] * (column - len(line))
             line[column : column + 1] = [(match[0], style)]
             column += 1
