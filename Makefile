@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): a minute or more, most of it to download torch."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[report]" --group dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[report,tensorboard]" --group dev
 	@touch $@
 
 demo: $(READY) ## Get a text, learn it for two minutes, write, score: each step is explained.

@@ -27,6 +27,9 @@ class MetricsLog:
         path: of the file; need not exist.
         keep_until_step: the checkpoint's step.
 
+    Attributes:
+        found: the lines that were there and are kept, and those removed that say only how long the run has taken.
+
     Raises:
         InputError: the file is there but cannot be read.
         OutputError: the file cannot be opened for writing.
@@ -37,7 +40,7 @@ class MetricsLog:
         self._failed = False
         data = _read(path)
         kept = [(raw, line) for raw, line in _whole_lines(data) if _step_of(line) <= keep_until_step]
-        self._found = [line for _, line in kept]
+        self.found = [line for _, line in kept]
         whole = b"".join(raw for raw, line in kept if line.get("event") not in _CLOCK_EVENTS)
         if whole != data:
             write_atomically(path, whole)
@@ -65,11 +68,11 @@ class MetricsLog:
 
     def last_number(self, key: str) -> float:
         """The last finite value of ``key`` in the lines found on opening; 0 where there is none."""
-        return _last_number(self._found, key) or 0.0
+        return _last_number(self.found, key) or 0.0
 
     def last_step(self, event: str) -> int:
         """The step of the last of such lines found on opening; 0 where there is none."""
-        steps = [line["step"] for line in self._found if line.get("event") == event and type(line.get("step")) is int]
+        steps = [line["step"] for line in self.found if line.get("event") == event and type(line.get("step")) is int]
         return steps[-1] if steps else 0
 
     def close(self) -> None:

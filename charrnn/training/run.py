@@ -34,6 +34,7 @@ from charrnn.training.plan import Clock, Plan, Speed
 from charrnn.training.saving import Saver
 from charrnn.training.settings import learning_rate_at
 from charrnn.training.task import Task
+from charrnn.training.tensorboard import EventLog
 from charrnn.training.world import ALONE, World
 from charrnn.units import Score
 
@@ -105,6 +106,7 @@ class Run:
         weights: weights to start from, by name; None for fresh ones.
         checkpoint: the state to go on from; None for a new run.
         world: the processes that share the run.
+        tensorboard: whether the history is written as events for TensorBoard too.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Run:
         weights: dict[str, torch.Tensor] | None = None,
         checkpoint: Checkpoint | None = None,
         world: World = ALONE,
+        tensorboard: bool = False,
     ) -> None:
         self._task = task
         self._directory = directory
@@ -145,6 +148,9 @@ class Run:
             self._metrics = MetricsLog(directory / METRICS_NAME, keep_until_step=self.step)
         self._clock = Clock(self._metrics.last_number("seconds") if self._metrics is not None else 0.0)
         self._sampled_step = 0 if self._metrics is None else self._metrics.last_step("sampled")
+        self._board: EventLog | None = None
+        if tensorboard and self._metrics is not None:
+            self._board = EventLog(directory, seconds=self._clock.seconds())
         self._last_save = time.monotonic()
         self._evaluation_seconds = 0.0
 
@@ -187,11 +193,14 @@ class Run:
                 f"go on from the last checkpoint with `resume`"
             ) from error
         finally:
-            if self._metrics is not None:
-                self._metrics.close()
+            for log in (self._metrics, self._board):
+                if log is not None:
+                    log.close()
 
     def _train(self, should_stop: Callable[[], bool]) -> Iterator[event.Event]:
         self._last_save = time.monotonic()
+        for line in [] if self._metrics is None else self._metrics.found:
+            yield from self._show(line)
         if self.num_steps is not None:
             yield self._plan.announce()
         yield from self._replace_lost()
@@ -452,6 +461,18 @@ class Run:
             self._metrics.append(line)
         except OutputError as error:
             yield event.Warned(f"{error}; training goes on without this log")
+        yield from self._show(line)
+
+    def _show(self, line: dict[str, Any]) -> Iterator[event.Event]:
+        """Hands a line of the history to TensorBoard."""
+        if self._board is None:
+            return
+        try:
+            self._board.add(line)
+        except OSError as error:
+            self._board.close()
+            self._board = None
+            yield event.Warned(f"cannot write events for TensorBoard: {error.strerror}; training goes on without them")
 
     def _append_update(self, update: Update) -> Iterator[event.Event]:
         """One update as it was: no mean, which would have to be stored for a run that goes on."""

@@ -66,6 +66,7 @@ class OutputSettings(Settings):
         name: of the run; None for that of the first text.
         out: directory that holds runs; None for that of ``charrnn.storage.run_name.runs_directory``.
         samples: show a short sample now and then, on a terminal or in a notebook.
+        tensorboard: write the history as events for TensorBoard too.
     """
 
     name: str | None = setting(
@@ -82,6 +83,12 @@ class OutputSettings(Settings):
     samples: bool = setting(
         True,
         help="Show a short sample now and then (on a terminal or in a notebook).",
+        panel=_OUTPUT,
+        changes_on_resume=True,
+    )
+    tensorboard: bool = setting(
+        False,
+        help="Write the history as events for TensorBoard too, into the run's directory.",
         panel=_OUTPUT,
         changes_on_resume=True,
     )
@@ -182,12 +189,17 @@ def start_run(given: Mapping[str, Any]) -> Iterator[Start]:
             weights=prepared.weights,
             checkpoint=checkpoint,
             world=world,
+            tensorboard=OutputSettings(**OutputSettings.part_of(given)).tensorboard,
         )
         yield Start(run, directory, prepared, placement, checkpoint, world)
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Refuses settings that do not go together whatever their values are."""
+    """Refuses settings that do not go together whatever their values are, and what is not installed."""
+    if given.get("tensorboard"):
+        from charrnn.training.tensorboard import require_writer
+
+        require_writer()
     if "resume" in given:
         fixed = [f"`{name}`" for name, each in _SETTINGS.items() if name in given and not each.changes_on_resume]
         if fixed:
