@@ -43,6 +43,7 @@ pictures: $(READY) ## Make the pictures and the notebook's output anew, from rea
 	rm -rf $(VENV)/pictured
 	$(BIN)/charrnn train corpora/shakespeare.txt --minutes 1.42 --name shakespeare --out $(VENV)/pictured
 	$(BIN)/python tests/benchmarks/interactive_picture.py $(VENV)/pictured/shakespeare docs/pictures/interactive.svg
+	$(BIN)/python tests/benchmarks/report_picture.py corpora/shakespeare.txt 1 docs/pictures/report.png
 	$(BIN)/python tests/benchmarks/budgets.py corpora/shakespeare.txt 10 30 85 --out $(VENV)/budgets.json
 	$(BIN)/python tests/benchmarks/budgets.py --draw $(VENV)/budgets.json docs/pictures/budgets.svg
 	$(BIN)/python tests/benchmarks/explain_picture.py corpora/shakespeare.txt $(VENV)/explained docs/pictures/explain.png

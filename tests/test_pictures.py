@@ -43,9 +43,12 @@ def test_a_picture_is_whole_small_and_needs_nothing_from_elsewhere(path):
     assert not re.search(r"<script|@import|@font-face|href=\"(?!#)|url\((?!#)", svg)
 
 
-def test_a_picture_of_a_page_is_small():
-    assert PHOTOGRAPHS
-    assert all(path.stat().st_size < 200_000 for path in PHOTOGRAPHS)
+@pytest.mark.parametrize("path", PHOTOGRAPHS, ids=lambda path: path.name)
+def test_a_picture_of_a_page_is_whole_and_small(path):
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data.endswith(b"IEND\xaeB`\x82")
+    assert len(data) < 200_000
 
 
 def test_every_picture_is_shown_on_a_page_and_made_by_make():

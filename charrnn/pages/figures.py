@@ -5,32 +5,35 @@ A specification names its data "rows" and holds none; colours are those of a pag
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from charrnn.errors import OutputError
 from charrnn.storage.run_history import RunHistory
-from charrnn.units import bits
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 Axis = Literal["seconds", "symbols"]
 Row = dict[str, Any]
+_Point = TypeVar("_Point")
 
-KINDS = {"held-out": "held-out", "training": "training, mean", "update": "training, single updates"}
-"""What a curve of losses may be, and how a page names it."""
+KINDS = {"held-out": "held-out", "training": "training, mean", "update": "single update"}
+"""What a curve may be of, and how it is named."""
 
 NUM_COLOURS = 7
 _AXES = {"seconds": "time of training", "symbols": "symbols read"}
 _DASHES = {"held-out": [1, 0], "training": [5, 3], "update": [1, 0]}
 _MOST_POINTS = 1500  # of a curve: more than a screen has columns
+_MOST_OF_ALL = 6000  # of the curves of a kind, so that a page of many runs stays small
 _LEAST_SPEED = 1 / 100  # of the run's time: what a speed is measured over, at least
 _HEIGHT = 280
 _POINTED = 150  # square pixels of a point that a pointer finds
+_MOST_TIMES = 9  # on an axis
 _SIZE = (720, 360)  # of a picture
 _COLOURS = {
     "--series-1": "#0072b2",
@@ -56,7 +59,7 @@ class Figure:
         title: for a reader.
         unit: what y is; "" for a bare number.
         is_logarithmic: whether y is.
-        rows: what is drawn: run, kind, seconds, symbols (None where not known), y, step.
+        rows: what is drawn: run, kind and what it is called, step, seconds, symbols (None where not known), y.
         kinds: which kinds of curve there are.
         rules: y of a line across, by run.
     """
@@ -78,6 +81,11 @@ def figures_of(histories: dict[str, RunHistory], *, level: str, clips: dict[str,
         level: what a symbol is.
         clips: the norm at which gradients are clipped, by run.
     """
+    most = max(100, min(_MOST_POINTS, _MOST_OF_ALL // max(1, len(histories))))
+    histories = {
+        run: replace(history, updates=_thinned(history.updates, most), evaluations=_thinned(history.evaluations, most))
+        for run, history in histories.items()
+    }
     losses = [row for run, history in histories.items() for row in _losses(run, history)]
     norms = [row for run, history in histories.items() for row in _of_updates(run, history, "gradient_norm")]
     rates = [row for run, history in histories.items() for row in _rates(run, history)]
@@ -112,13 +120,18 @@ def specification(figure: Figure, runs: Sequence[str], *, axis: Axis, is_logarit
         "type": "quantitative",
         "title": _AXES[axis],
         "scale": {"type": "log", "nice": False} if is_logarithmic else {"type": "linear", "nice": False, "zero": True},
-        "axis": {"labelExpr": _CLOCK if axis == "seconds" else "format(datum.value, '~s')", "grid": False},
+        "axis": {
+            "labelExpr": _CLOCK if axis == "seconds" else "format(datum.value, '~s')",
+            "grid": False,
+            **({"values": _times(figure)} if axis == "seconds" and not is_logarithmic else {"tickCount": 8}),
+        },
     }
     y = {
         "field": "y",
         "type": "quantitative",
         "title": figure.unit or None,
         "scale": {"type": "log"} if figure.is_logarithmic else {"type": "linear", "zero": figure.name == "speed"},
+        "axis": {"tickCount": 5},
     }
     color = _color(figure, runs)
     tooltip = [
@@ -218,20 +231,15 @@ def grammar(module: "ModuleType") -> str:
 
 
 def _losses(run: str, history: RunHistory) -> Iterator[Row]:
-    def row(kind: str, step: int, seconds: float, nats: float) -> Row:
-        return {**_row(run, history, kind, step, seconds, nats), "bits": round(bits(nats), 5)}
-
-    for each in _thinned(history.updates):
-        if each.nats is not None:
-            yield row("update", each.step, each.seconds, each.nats)
-    for evaluated in _thinned(history.evaluations):
-        yield row("held-out", evaluated.step, evaluated.seconds, evaluated.nats)
-        if evaluated.train_nats is not None:
-            yield row("training", evaluated.step, evaluated.seconds, evaluated.train_nats)
+    yield from _of_updates(run, history, "nats")
+    for each in history.evaluations:
+        yield _row(run, history, "held-out", each.step, each.seconds, each.nats)
+        if each.train_nats is not None:
+            yield _row(run, history, "training", each.step, each.seconds, each.train_nats)
 
 
 def _of_updates(run: str, history: RunHistory, name: str) -> Iterator[Row]:
-    for each in _thinned(history.updates):
+    for each in history.updates:
         value = getattr(each, name)
         if value is not None:
             yield _row(run, history, "update", each.step, each.seconds, value)
@@ -241,7 +249,7 @@ def _rates(run: str, history: RunHistory) -> Iterator[Row]:
     if history.updates:
         yield from _of_updates(run, history, "learning_rate")
         return
-    for each in _thinned(history.evaluations):  # of earlier versions
+    for each in history.evaluations:  # of earlier versions
         if each.learning_rate is not None:
             yield _row(run, history, "update", each.step, each.seconds, each.learning_rate)
 
@@ -264,31 +272,38 @@ def _speeds(run: str, history: RunHistory) -> Iterator[Row]:
 
 
 def _row(run: str, history: RunHistory, kind: str, step: int, seconds: float, y: float) -> Row:
-    from charrnn.reports.progress import clock
-
     per_step = history.symbols_per_step
     return {
         "run": run,
         "kind": kind,
-        "what": KINDS[kind] if kind != "update" else "single update",
+        "what": KINDS[kind],
         "step": step,
         "seconds": max(round(seconds, 3), 0.001),  # which has a logarithm
-        "clock": clock(seconds),
         "symbols": None if per_step is None else step * per_step,
         "y": float(f"{y:.6g}"),
     }
 
 
-def _thinned(points: Sequence[Any]) -> Sequence[Any]:
-    """As many of them as can be seen, the last among them."""
-    distance = -(-len(points) // _MOST_POINTS)
+def _thinned(points: tuple[_Point, ...], most: int) -> tuple[_Point, ...]:
+    """As many of them as ``most``, the last among them."""
+    distance = -(-len(points) // most)
     return points if distance <= 1 else points[(len(points) - 1) % distance :: distance]
+
+
+def _times(figure: Figure) -> list[float]:
+    """Round times for the x axis, in seconds: not the hundreds that suit plain numbers."""
+    end = max((row["seconds"] for row in figure.rows), default=1.0)
+    steps = (step * unit for unit in (1, 60, 3600) for step in (1, 2, 5, 10, 15, 30))
+    step = next((step for step in steps if end / step <= _MOST_TIMES), 0) or 86_400 * math.ceil(
+        end / 86_400 / _MOST_TIMES
+    )
+    return [float(number * step) for number in range(int(end / step) + 1)]
 
 
 def _color(figure: Figure, runs: Sequence[str]) -> dict[str, Any]:
     if len(runs) == 1:
         kinds = list(figure.kinds)
-        named = [KINDS[kind] if kind != "update" else "single update" for kind in kinds]
+        named = [KINDS[kind] for kind in kinds]
         colours = [f"var(--series-{number})" for number in ((1, 2, 7) if len(kinds) > 1 else (1,))]
         scale = {"domain": named, "range": colours}
         return {"field": "what", "type": "nominal", "scale": scale, "legend": None}
@@ -315,7 +330,8 @@ _CONFIG = {
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
-        "labelFlush": True,
+        "labelFlush": False,
+        "labelOverlap": True,
     },
     "legend": {"labelColor": "var(--text)", "labelFontSize": 13, "symbolStrokeWidth": 2.5, "symbolType": "stroke"},
     "line": {"interpolate": "linear", "strokeJoin": "round"},

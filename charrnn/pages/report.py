@@ -7,7 +7,7 @@ from typing import Any
 
 from charrnn.fields import Setting
 from charrnn.models.settings import ModelSettings
-from charrnn.pages.figures import NUM_COLOURS, Figure, drawn, figures_of, grammar, specification, vega
+from charrnn.pages.figures import KINDS, NUM_COLOURS, Figure, drawn, figures_of, grammar, specification, vega
 from charrnn.pages.page import write_page
 from charrnn.reports.part import held_out_part, num_scored
 from charrnn.reports.progress import clock
@@ -45,9 +45,12 @@ def write_report(path: Path, runs: Sequence[RunSummary]) -> int:
         title=", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} runs",
         libraries=[module.javascript_bundle(vl_version=grammar(module))] if figures else [],
         data={
+            "runs": names,
+            "kinds": list(KINDS.items()),
+            "symbolsPerStep": [histories[name].symbols_per_step for name in names],
             "figures": {
                 figure.name: {
-                    "rows": figure.rows,
+                    "rows": _compact(figure, names),
                     "specifications": {
                         f"{axis}-{scale}": specification(figure, names, axis=axis, is_logarithmic=scale == "log")
                         for axis in (("seconds", "symbols") if has_symbols else ("seconds",))
@@ -55,7 +58,7 @@ def write_report(path: Path, runs: Sequence[RunSummary]) -> int:
                     },
                 }
                 for figure in figures
-            }
+            },
         },
         names=names,
         colours=[f"var(--series-{1 + number % NUM_COLOURS})" for number in range(len(names))],
@@ -130,7 +133,7 @@ def summary_of(figure: Figure, names: Sequence[str]) -> list[str]:
             goes = (
                 f"{begin}{'the' if begin else 'The'} held-out loss goes from {first['y']:.3f} to {last['y']:.3f}{unit}"
             )
-            said.append(f"{goes} in {last['clock']}; the least is {least['y']:.3f} at step {least['step']:,}.")
+            said.append(f"{goes} in {clock(last['seconds'])}; the least is {least['y']:.3f} at step {least['step']:,}.")
         else:
             said.append(
                 f"{begin}{_short(first['y'])}{unit} at step {first['step']:,}, {_short(last['y'])} at step "
@@ -240,6 +243,15 @@ def _missing(names: Sequence[str], histories: dict[str, RunHistory], runs: Seque
                 f"{name} has no gradient norms, no losses of single updates and no samples: its history was written "
                 f"by an earlier version, which kept the evaluations alone"
             )
+
+
+def _compact(figure: Figure, names: Sequence[str]) -> list[tuple[float, ...]]:
+    """Run, kind, step, seconds and y of the rows: what a script cannot tell by itself."""
+    kinds = list(KINDS)
+    return [
+        (names.index(row["run"]), kinds.index(row["kind"]), row["step"], row["seconds"], row["y"])
+        for row in figure.rows
+    ]
 
 
 def _samples(histories: dict[str, RunHistory]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -14,6 +14,7 @@ step 188 writes:
 
 import math
 import os
+import textwrap
 import time
 from contextlib import suppress
 from typing import TextIO
@@ -151,7 +152,11 @@ class Live(OnTerminal):
 
         width = size.columns - len("  ") - 1
         lines = [line for line in inert(self._sample.text).expandtabs(8).splitlines() if line.strip()]
-        pieces = [piece for line in lines for piece in chop_cells(line, width)][:_SAMPLE_LINES]
+        pieces = [
+            piece
+            for line in lines
+            for piece in (textwrap.wrap(line, width) if line.isascii() else chop_cells(line, width))
+        ][:_SAMPLE_LINES]
         head = f"step {self._sample.step:,} writes:"
         shown = [(self._painted(head, "weak"), len(head)), *((f"  {piece}", 2 + cell_len(piece)) for piece in pieces)]
         return shown + [("", 0)] * (1 + _SAMPLE_LINES - len(shown))

@@ -62,6 +62,7 @@ TRAIN = {
     "--verbose": None,
     "--json": None,
     "--samples": None,
+    "--tensorboard": None,
 }
 SAMPLE = {
     "--temperature": "0.5",
@@ -128,6 +129,7 @@ COUNT = {
 MIX = {"--fit": "{text}", "--name": "named", "--out": "{out}", "--quiet": None}
 CORPUS = {"--out": "{out}", "--force": None, "--timeout": "9", "--clean": None}
 RUNS = {"--out": "{out}", "--json": None}
+REPORT = {"--out": "{out}.html", "--figures": "{out}"}
 INSPECT = {"--json": None, "--all": None}
 VERIFY = {"--quiet": None}
 EXPORT = {"--onnx": None, "--out": "{out}", "--hugging-face": "{out}-folder", "--force": None}
@@ -140,6 +142,7 @@ COMMANDS = {
     "mix": MIX,
     "corpus": CORPUS,
     "runs": RUNS,
+    "report": REPORT,
     "inspect": INSPECT,
     "verify": VERIFY,
     "export": EXPORT,
@@ -230,7 +233,7 @@ def check_train_pair(pair, places, directory):
         assert (directory / "named").is_dir()
     for option in pair:
         name = option.strip("-").removeprefix("no-").replace("-", "_")
-        if option in ("--name", "--out", "--quiet", "--verbose", "--json", "--samples"):
+        if option in ("--name", "--out", "--quiet", "--verbose", "--json", "--samples", "--tensorboard"):
             continue
         if option == "--config":
             assert found["learning_rate"] == (0.004 if "--learning-rate" in pair else 0.03), pair

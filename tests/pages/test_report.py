@@ -13,7 +13,7 @@ from command import invoke
 from typer.main import get_command
 
 from charrnn.cli.app import app
-from charrnn.pages.figures import KINDS, drawn, figures_of, specification
+from charrnn.pages.figures import KINDS, Figure, drawn, figures_of, specification
 from charrnn.pages.report import labels, repeating, summary_of, write_figures, write_report
 from charrnn.storage.metrics import read_metrics
 from charrnn.storage.run_history import Evaluated, RunHistory, Updated, history_of
@@ -108,6 +108,31 @@ def test_a_long_history_is_thinned_and_keeps_its_end():
     loss, *_ = figures_of({"run": RunHistory(evaluations=evaluations)}, level="char", clips={})
     assert len(loss.rows) == 1500
     assert loss.rows[-1]["step"] == 9000
+    many = {f"run {number}": RunHistory(evaluations=evaluations) for number in range(20)}
+    loss, *_ = figures_of(many, level="char", clips={})
+    assert len(loss.rows) <= 6000
+
+
+def test_a_page_of_many_long_runs_is_below_two_megabytes(tmp_path, runs):
+    lines = [
+        {"event": "updated", "step": n, "seconds": n / 7, "nats": 1 / n, "gradient_norm": 1 / n, "learning_rate": 1 / n}
+        for n in range(1, 2500)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    many = [replace(runs["one"], name=f"run-{number}", directory=tmp_path) for number in range(20)]
+    assert MEGABYTE < write_report(tmp_path / "page.html", many) < 2 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("end", "step"), [(8, 1), (47, 10), (300, 60), (5400, 600), (80_000, 5 * 3600), (1e6, 172_800)]
+)
+def test_times_on_the_axis_are_round(end, step):
+    row = {"run": "run", "kind": "update", "seconds": float(end), "symbols": None, "y": 1.0}
+    figure = Figure(name="speed", title="Speed", unit="", rows=(row,))
+    [layer, *_] = specification(figure, ["run"], axis="seconds")["layer"]
+    times = layer["encoding"]["x"]["axis"]["values"]
+    assert times == [float(number * step) for number in range(int(end / step) + 1)]
+    assert 2 < len(times) <= 10
 
 
 def test_a_figure_in_words_says_where_the_loss_ended_and_was_least(runs):

@@ -7,6 +7,22 @@
   const plots = [...document.querySelectorAll(".plot")];
   const drawn = new Map();
 
+  // h:mm:ss or m:ss, as everywhere.
+  function clock(seconds) {
+    const whole = Math.max(0, Math.round(seconds));
+    const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+    const two = (number) => String(number).padStart(2, "0");
+    return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+  }
+
+  function row([run, kind, step, seconds, y]) {
+    const [name, what] = data.kinds[kind];
+    const symbols = data.symbolsPerStep[run] === null ? null : step * data.symbolsPerStep[run];
+    return { run: data.runs[run], kind: name, what, step, seconds, symbols, clock: clock(seconds), y, bits: y / Math.LN2 };
+  }
+
+  for (const figure of Object.values(data.figures)) figure.rows = figure.rows.map(row);
+
   // "ast": expressions are interpreted, not compiled, as the page's policy asks for.
   const options = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, tooltip: { disableDefaultStyle: true, theme: "page" } };
 
