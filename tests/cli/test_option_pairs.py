@@ -90,6 +90,7 @@ PERPLEXITY = {
     "--windowed": "5",
     "--by-line": None,
     "--streams": "2",
+    "--sequential": None,
     "--dynamic": None,
     "--with": "{run}",
     "--fit": "{text}",
