@@ -23,6 +23,7 @@ from charrnn.text.source import find_sources
 from charrnn.text.vocab import Vocab, describe_char
 
 _NATS_PER_E = 0.14
+_FITTED_AT_ONCE = 1000
 MAX_FITTED = 200_000  # symbols of a text that weights are fitted on
 
 
@@ -55,14 +56,23 @@ def mixed(
     if fit_on is not None:
         members = [open_model(model.settings, model.weights, num_threads=num_threads) for model in models]
         mixture = Mixture(members, Tree(cuts), weights, learns=True)
-        state = mixture.zero_state(1)
-        for symbol in fit_on[:MAX_FITTED]:
-            _, state = mixture.step(np.array([symbol]), state)
-            if progress is not None:
-                progress(1)
-        weights = state.weights
+        weights = _fitted(mixture, fit_on[:MAX_FITTED], progress)
     facts = {"members": [model.facts for model in models]}
     return ModelFile(settings, vocab, to_arrays([model.weights for model in models], cuts, weights), facts)
+
+
+def _fitted(mixture: Mixture, ids: NDArray[np.int64], progress: Callable[[int], None] | None) -> MixtureWeights:
+    """The mean of the weights over the second half of a text: the last ones suit its end best."""
+    state = mixture.zero_state(1)
+    kept = []
+    for begin in range(0, len(ids), _FITTED_AT_ONCE):
+        part = ids[begin : begin + _FITTED_AT_ONCE + 1, None]
+        _, state = mixture.score(part[:-1], part[1:], state)
+        if 2 * (begin + len(part)) > len(ids):
+            kept.append(state.weights)
+        if progress is not None:
+            progress(len(ids[begin : begin + _FITTED_AT_ONCE]))
+    return MixtureWeights(*(np.mean(parts, axis=0) for parts in zip(*(kept or [state.weights]), strict=True)))
 
 
 def mixed_run(

@@ -11,9 +11,11 @@ from charrnn.inference.mixing import MAX_FITTED, mixed, require_same_vocab, shar
 from charrnn.inference.scoring import score_ids
 from charrnn.models.counts.settings import CountsSettings
 from charrnn.models.counts.stored import to_arrays
+from charrnn.models.mixture.predictor import Mixture, MixtureWeights
 from charrnn.models.open import open_model
 from charrnn.models.settings import ModelSettings
 from charrnn.models.shape import shape_from_json, shape_to_json
+from charrnn.models.tree import Tree
 from charrnn.storage.model_file import ModelFile, read_model, write_model
 from charrnn.text.vocab import Vocab
 from charrnn.units import Score
@@ -82,6 +84,25 @@ def test_fitting_tells_of_every_symbol_and_stops_at_the_most(monkeypatch):
     short = mixed([network(), counts()], fit_on=IDS)
     same = mixed([network(), counts()], fit_on=IDS[:50])
     assert all(np.array_equal(short.weights[name], weight) for name, weight in same.weights.items())
+
+
+def test_fitted_weights_are_the_mean_over_the_second_half(monkeypatch):
+    monkeypatch.setattr("charrnn.inference.mixing._FITTED_AT_ONCE", 100)
+    models = [network(), counts()]
+    told = []
+    fitted = mixed(models, fit_on=IDS[:400], progress=told.append)
+    assert told == [100] * 4
+    members = [open_model(model.settings, model.weights, num_threads=1) for model in models]
+    tree = Tree(fitted.weights["cuts"])
+    mixture = Mixture(members, tree, MixtureWeights.from_shares([0.5, 0.5], V), learns=True)
+    state = mixture.zero_state(1)
+    shared = []
+    for end in (100, 200, 300, 399):
+        begin = (end - 1) // 100 * 100
+        _, state = mixture.score(IDS[begin:end, None], IDS[begin + 1 : end + 1, None], state)
+        shared.append(state.weights.shared)
+    np.testing.assert_allclose(fitted.weights["mixer.shared"], np.mean(shared[2:], axis=0), atol=1e-12)
+    assert not np.allclose(shared[2], shared[3])
 
 
 def test_a_mixture_can_be_mixed_again(tmp_path):
