@@ -68,7 +68,7 @@ def _fitted(mixture: Mixture, ids: NDArray[np.int64], progress: Callable[[int], 
     for begin in range(0, len(ids), _FITTED_AT_ONCE):
         part = ids[begin : begin + _FITTED_AT_ONCE + 1, None]
         _, state = mixture.score(part[:-1], part[1:], state)
-        if 2 * (begin + len(part)) > len(ids):
+        if 2 * begin >= len(ids):
             kept.append(state.weights)
         if progress is not None:
             progress(len(ids[begin : begin + _FITTED_AT_ONCE]))
