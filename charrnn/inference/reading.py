@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.models.predictor import Predictor
+from charrnn.models.recurrent import RecurrentPredictor
 
 Array = NDArray[Any]
 Predicted = tuple[Array, Array]  # nats (T,) float64 and the symbols (T,) that were predicted
@@ -90,7 +91,8 @@ class ExactReading:
         self._ids = ids
         self._num_streams = num_streams
         self._most_rounds = most_rounds
-        self._forgets = predictor.compares  # as far as it was seen
+        self._network = predictor if isinstance(predictor, RecurrentPredictor) and predictor.compares else None
+        self._forgets = self._network is not None  # as far as it was seen
         self.num_rounds = self.num_read = 0
 
     @property
@@ -104,22 +106,22 @@ class ExactReading:
     def __iter__(self) -> Iterator[Predicted]:
         """Nats (T,) float64 and symbols (T,) predicted."""
         at, last, state = 0, len(self._ids) - 1, self._predictor.zero_state(1)
-        while (num_streams := self._num_streams_from(at)) > 1:
-            rows = self._predictor.rows_of(state)
+        while self._network and (num_streams := self._num_streams_from(at)) > 1:
+            rows = self._network.rows_of(state)
             kept = max(LEAST_PART, _MOST_BYTES // (num_streams * rows.nbytes) * _BLOCK)
             length = min((last - at) // num_streams, kept, _MOST_PART)
             end = at + num_streams * length
             parts = _Parts(np.asarray(self._ids[at : end + 1]), length, rows)
-            self._read(parts)
+            self._read(self._network, parts)
             yield parts.nats.T.reshape(-1), parts.targets.T.reshape(-1)
-            at, state = end, self._predictor.state_of(parts.ends[-1:])
+            at, state = end, self._network.state_of(parts.ends[-1:])
         yield from iterate_nats(self._predictor, self._ids[at:], state=state)
         self.num_read += last - at
 
-    def _read(self, parts: "_Parts") -> None:
+    def _read(self, network: RecurrentPredictor, parts: "_Parts") -> None:
         """All parts, until each has begun with the true end of the one before it."""
         num_streams = parts.inputs.shape[1]
-        self._read_on(parts, np.arange(num_streams))
+        self._read_on(network, parts, np.arange(num_streams))
         pending = np.arange(1, num_streams)  # streams before which the end of another has changed
         num_rounds = 0
         while len(pending) and num_rounds != self._most_rounds:
@@ -129,7 +131,7 @@ class ExactReading:
             differed = _difference(begins, parts.begins[chosen])
             parts.begins[chosen] = begins
             before = parts.ends[chosen]
-            left = self._read_on(parts, chosen)
+            left = self._read_on(network, parts, chosen)
             differs = _difference(parts.ends[chosen], before)
             pending = np.union1d(np.setdiff1d(pending, chosen), left[left + 1 < num_streams] + 1)
             num_rounds += 1
@@ -138,21 +140,21 @@ class ExactReading:
                 self._forgets &= bool(fades.all()) and num_rounds < _MOST_ROUNDS
         self.num_rounds = max(self.num_rounds, num_rounds)
 
-    def _read_on(self, parts: "_Parts", streams: Array) -> Array:
+    def _read_on(self, network: RecurrentPredictor, parts: "_Parts", streams: Array) -> Array:
         """Reads some streams until they agree with what was read before; those that have not up to their ends."""
-        state = self._predictor.state_of(parts.begins[streams])
+        state = network.state_of(parts.begins[streams])
         for index, begin in enumerate(range(0, len(parts.inputs), _BLOCK)):
             block = slice(begin, begin + _BLOCK)
-            nats, state = self._predictor.score(parts.inputs[block, streams], parts.targets[block, streams], state)
+            nats, state = network.score(parts.inputs[block, streams], parts.targets[block, streams], state)
             self.num_read += nats.size
-            rows = self._predictor.rows_of(state)
+            rows = network.rows_of(state)
             agree = _agree(rows, parts.rows[index, streams], nats, parts.nats[block, streams])
             parts.rows[index, streams], parts.nats[block, streams] = rows, nats
             if agree.any():
                 streams = streams[~agree]
                 if not len(streams):
                     break
-                state = self._predictor.state_of(rows[~agree])
+                state = network.state_of(rows[~agree])
         return streams
 
 

@@ -98,19 +98,6 @@ class Predictor(ABC):
             nats[t] = nats_of(logits, target)
         return nats, state
 
-    @property
-    def compares(self) -> bool:
-        """Whether states can be compared, and streams that go on to read the same come to remember the same."""
-        return False
-
-    def rows_of(self, state: Any) -> Array:  # noqa: ANN401
-        """All that a state remembers of each stream, as numbers (B, M), where states can be compared."""
-        raise NotImplementedError
-
-    def state_of(self, rows: Array) -> Any:  # noqa: ANN401
-        """The state that ``rows_of`` gave (B, M) for."""
-        raise NotImplementedError
-
     def generate(
         self,
         ids: Array,

@@ -24,7 +24,7 @@ class RecurrentPredictor(Predictor):
 
     @property
     def compares(self) -> bool:
-        """Whether states can be compared: always."""
+        """Whether states of streams that read the same come to be the same, within rounding."""
         return True
 
     def rows_of(self, state: State) -> Array:
