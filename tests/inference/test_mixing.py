@@ -129,9 +129,9 @@ def test_without_scores_to_tell_them_apart_models_count_alike(scores, expected):
 
 
 def test_the_better_its_score_the_more_a_model_counts():
-    better, worse = shares([network(**facts_of(1.4)), network(**facts_of(1.54))])
+    better, worse = shares([network(**facts_of(1.4)), network(**facts_of(1.65))])
     assert better + worse == pytest.approx(1)
-    assert better / worse == pytest.approx(np.e)  # 0.14 nats apart
+    assert better / worse == pytest.approx(np.e)  # 0.25 nats apart
 
 
 @pytest.mark.parametrize(
