@@ -140,7 +140,7 @@ def test_the_runs_of_the_course_score_what_its_tables_say(student):
     assert scores["recall-counts"] == pytest.approx(0.131, abs=0.001)
     assert scores["vary-counts"] == pytest.approx(0.469, abs=0.001)
     assert scores["vary"] == pytest.approx(0.448, abs=0.01)
-    assert compared["LSTM"] == [0.132, 0.448]
+    assert compared["LSTM"] == [0.133, 0.448]
     assert scores["sentences-counts"] == pytest.approx(0.288, abs=0.001)
     assert scores["sentences"] == pytest.approx(0.288, abs=0.005)
     assert scores["hello"] < 0.33  # less than a model of one letter can have

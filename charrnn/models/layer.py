@@ -66,6 +66,7 @@ class RecurrentLayer(nn.Module):
         embedding: Tensor | None,
         below: Tensor | None,
         backend: Backend,
+        noise: int,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The layer's outputs over a window and its state after it.
 
@@ -75,12 +76,15 @@ class RecurrentLayer(nn.Module):
             embedding: (V, E) or None for one-hot input.
             below: (T, B, H) outputs of the layer below; None for layer 0.
             backend: the path to take.
+            noise: decides in training which recurrent weights are dropped.
 
         Returns:
             outputs (T, B, H) and the state after the window.
         """
         cell = self.settings.recurrent_cell
-        weight_hh = dropout(self.weight_hh, self.weight_dropout) if self.training else self.weight_hh
+        weight_hh: Tensor = self.weight_hh
+        if self.training:
+            weight_hh = dropout(weight_hh, self.weight_dropout, seed=noise, num_threads=backend.num_threads)
         if backend.path == "fused" and cell.fused:
             if below is not None:
                 inputs = below

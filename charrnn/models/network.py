@@ -60,25 +60,44 @@ class CharRNN(nn.Module):
             num_streams, lambda shape: torch.zeros(shape, device=like.device, dtype=like.dtype)
         )
 
-    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, ids: Tensor, state: State, *, noise: int = 0) -> tuple[Tensor, State]:
         """Logits of each next symbol.
 
         Args:
             ids: (T, B) int64, the symbols read.
             state: the state before the first of them.
+            noise: decides in training what is dropped; 2 * L numbers from this one on are used up.
 
         Returns:
             logits (T, B, V) and the state after the last symbol.
         """
+        outputs, state = self._outputs(ids, state, noise)
+        return project(outputs, self.output.weight, self.output.bias, self.backend), state
+
+    def loss(self, ids: Tensor, targets: Tensor, state: State, *, noise: int = 0) -> tuple[Tensor, State]:
+        """Mean nats of the targets (T, B), a float32 scalar, and the state after the last symbol; see ``forward``."""
+        outputs, state = self._outputs(ids, state, noise)
+        if self.backend.path == "native":
+            from charrnn.models.native.output import output_loss
+
+            threads, precision = self.backend.num_threads, self.backend.precision
+            weight, bias = self.output.weight, self.output.bias
+            return output_loss(outputs, weight, bias, targets, num_threads=threads, precision=precision), state
+        logits = project(outputs, self.output.weight, self.output.bias, self.backend)
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()), state
+
+    def _outputs(self, ids: Tensor, state: State, noise: int) -> tuple[Tensor, State]:
+        """Outputs (T, B, H) of the last layer, and the state after the last symbol."""
         embedding = None if self.embedding is None else self.embedding.weight
         outputs: Any = None  # (T, B, H) of the layer below; none below the first
         after = []
         for index, layer in enumerate(self.layers):
-            outputs, last = layer(ids, state.of_layer(index), embedding=embedding, below=outputs, backend=self.backend)
-            outputs = dropout(outputs, self.dropout) if self.training else outputs
+            states, seed = state.of_layer(index), noise + 2 * index
+            outputs, last = layer(ids, states, embedding=embedding, below=outputs, backend=self.backend, noise=seed)
+            if self.training:
+                outputs = dropout(outputs, self.dropout, seed=seed + 1, num_threads=self.backend.num_threads)
             after.append(last)
-        logits = project(outputs, self.output.weight, self.output.bias, self.backend)
-        return logits, State(torch.stack(parts) for parts in zip(*after, strict=True))
+        return outputs, State(torch.stack(parts) for parts in zip(*after, strict=True))
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:

@@ -17,7 +17,7 @@ from charrnn.models.settings import ModelSettings
 from charrnn.training.machine import MachineSettings
 from charrnn.training.settings import TrainingSettings
 
-_LARGE = 32 << 20  # bytes; glibc's own most for such a threshold
+_ARITHMETIC = 2  # raised when an update gives other bits than before: by order of sums, or by what dropout draws
 _TENSORS_PER_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
 _TENSORS_PER_LOGIT = 3  # the logits of a window, their softmax and their gradient
 
@@ -43,6 +43,7 @@ class Placement:
     def signature(self) -> dict[str, Any]:
         """What the last bit of a result depends on beyond the settings."""
         return {
+            "arithmetic": _ARITHMETIC,
             "torch": torch.__version__,
             "numpy": np.__version__,  # draws the windows' offsets
             "device": self.device.type,
@@ -104,14 +105,19 @@ def keep_freed_memory() -> None:
     """Lets the C library keep what is freed for the next update instead of returning it to the system.
 
     Every update takes and frees the same tens of megabytes; fresh from the system, each page of them is cleared and
-    mapped anew, a tenth of the time of an update. What evaluations take is larger and is returned. Only glibc has
-    this; elsewhere nothing changes.
+    mapped anew, up to a third of the time of an update. Only glibc has this; elsewhere nothing changes.
     """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_threshold, _LARGE)
+        mallopt(mmap_max, 0)  # a threshold would not do: above 32 MiB glibc takes every array from the system
+
+
+def return_freed_memory() -> None:
+    """Returns to the system what is free now, after work that took more than updates do."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Placement:
@@ -155,6 +161,8 @@ def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Pl
         if reduced and not native.has_bfloat16:
             raise DeviceError("this CPU has no bfloat16 products; use `precision=float32`")
         reduced = native.has_bfloat16 and precision != "float32"
+        # What is left to torch is small; two pools of threads would compete, and torch's waits for its slowest thread.
+        torch.set_num_threads(1)
         backend = Backend("native", threads, "bfloat16" if reduced else "float32")
         return Placement(torch.device("cpu"), backend, False, threads)
     if reduced and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from charrnn.models.cells import State
 from charrnn.models.network import CharRNN
@@ -56,7 +55,6 @@ class Learner:
 
     Attributes:
         step: updates made so far.
-        averaged: the network of averaged weights: what is evaluated and kept.
     """
 
     def __init__(self, task: Task, *, placement: Placement, weights: Mapping[str, Tensor] | None, world: World) -> None:
@@ -73,13 +71,11 @@ class Learner:
         self._model.initialize(settings.seed)
         if weights is not None:
             self._model.set_weights(weights)
-        self._optimizer = Optimizer(self._model.weights(), settings)
+        native_threads = placement.backend.num_threads if placement.backend.path == "native" else None
+        self._optimizer = Optimizer(self._model.weights(), settings, native_threads=native_threads)
         self._state = self._zero_state()
         self._interval = torch.zeros(2, dtype=torch.float64, device=placement.device)  # sum of losses, count
-        self.averaged = CharRNN(task.model, placement.backend).to(placement.device).requires_grad_(False).eval()
-        # The averaged network computes with the optimizer's averages themselves.
-        for name, weight in self.averaged.weights().items():
-            weight.data = self._optimizer.averages[name]
+        self._averaged = CharRNN(task.model, placement.backend).to(placement.device).requires_grad_(False).eval()
 
     @property
     def windows_per_epoch(self) -> int:
@@ -109,12 +105,10 @@ class Learner:
             goes_on = np.random.default_rng((settings.seed, self.step, _RESTARTS)).random(settings.batch_size)
             kept = torch.from_numpy(goes_on[mine] >= settings.restart)[:, None].to(device)  # (B, 1)
             self._state = self._state.map(lambda part: torch.where(kept, part, 0.0))
-        if settings.dropout > 0 or settings.weight_dropout > 0:
-            torch.manual_seed(_mixed(settings.seed, self.step, self._world.rank))
+        noise = _mixed(settings.seed, self.step, self._world.rank)
         self._model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=self._placement.autocast):
-            logits, state = self._model(inputs, self._state)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+            loss, state = self._model.loss(inputs, targets, self._state, noise=noise)
         weights = self._model.weights().values()
         for weight in weights:
             weight.grad = None
@@ -138,9 +132,14 @@ class Learner:
         self._interval.zero_()
         return total / count if count else math.nan
 
+    def averaged(self) -> CharRNN:
+        """The network of averaged weights, what is evaluated and kept; it stays as it is until this is called again."""
+        self._averaged.set_weights(self._optimizer.averages)
+        return self._averaged
+
     def averaged_weights(self) -> dict[str, np.ndarray]:
-        """Copies of the averaged weights, by name."""
-        return {name: _copied(w.float()) for name, w in self._optimizer.averages.items()}
+        """Copies of the weights of ``averaged``, by name."""
+        return {name: _copied(w.float()) for name, w in self.averaged().weights().items()}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Copies of all that the next update depends on, by name; gathered from all processes, so called by all."""

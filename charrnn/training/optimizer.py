@@ -1,5 +1,6 @@
 """AdamW with clipping and averaged weights, as one update that leaves weights alone when a gradient is not finite."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -28,12 +29,16 @@ class Optimizer:
     Args:
         weights: parameters by name.
         settings: rates, clipping, averaging.
+        native_threads: threads of the C kernel; None computes by torch.
 
     Source: AdamW, Loshchilov & Hutter 2019; clipping by norm, Pascanu et al. 2013; averaging, Polyak & Juditsky 1992.
     """
 
-    def __init__(self, weights: dict[str, Tensor], settings: TrainingSettings) -> None:
+    def __init__(
+        self, weights: dict[str, Tensor], settings: TrainingSettings, *, native_threads: int | None = None
+    ) -> None:
         self._settings = settings
+        self._native_threads = native_threads
         self._weights = weights
         self.averages = {name: w.detach().clone() for name, w in weights.items()}
         self._moments = {
@@ -52,6 +57,8 @@ class Optimizer:
         Returns:
             The norm of the whole gradient before clipping, a scalar on the weights' device.
         """
+        if self._native_threads is not None:
+            return self._update_by_kernel(learning_rate, step=step)
         gradients = [w.grad for w in self._weights.values() if w.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         skip = (~torch.isfinite(norm)).to(torch.float32)
@@ -78,14 +85,39 @@ class Optimizer:
                 weight_decay=self._settings.weight_decay if is_decayed else 0.0,
                 eps=_EPSILON,
             )
-        if self._settings.averaging > 0:
-            weight = 1 / (1 + self._settings.averaging * step)
-            averages, weights = list(self.averages.values()), [w.detach() for w in self._weights.values()]
-            torch._foreach_lerp_(averages, weights, weight)
-        else:
-            for name, w in self._weights.items():
-                self.averages[name].copy_(w)
+        averages, weights = list(self.averages.values()), [w.detach() for w in self._weights.values()]
+        torch._foreach_lerp_(averages, weights, self._toward(step))
         return norm
+
+    def _toward(self, step: int) -> float:
+        """How far the averages move to the weights after ``step`` updates."""
+        return 1 / (1 + self._settings.averaging * step)
+
+    def _update_by_kernel(self, learning_rate: float, *, step: int) -> Tensor:
+        from charrnn.models.native.optimizer import Parameter, update
+
+        settings, parameters = self._settings, []
+        num_updates = 1 + int(next(iter(self._moments.values())).updates)
+        for name, w in self._weights.items():
+            if w.grad is None:
+                raise RuntimeError(f"{name} has no gradient")
+            decay = settings.weight_decay if w.ndim > 1 else 0.0
+            moments = self._moments[name]
+            parameters.append(Parameter(w, w.grad, moments.mean, moments.square, self.averages[name], decay))
+        norm = update(
+            parameters,
+            rate=learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            epsilon=_EPSILON,
+            clip=settings.grad_clip,
+            num_updates=num_updates,
+            toward=self._toward(step),
+            num_threads=self._native_threads or 1,
+        )
+        if math.isfinite(norm):
+            for moments in self._moments.values():
+                moments.updates.fill_(num_updates)
+        return torch.tensor(norm)
 
     def state(self) -> dict[str, Tensor]:
         """Averages, moments and update counts, by "<kind>/<parameter name>"."""

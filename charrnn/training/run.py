@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from charrnn.errors import DeviceError, DivergedError, InputError, NonFiniteError, OutputError
-from charrnn.models.native.recurrence import has_tiles
+from charrnn.models.native.tensors import has_tiles
 from charrnn.models.network import CharRNN
 from charrnn.storage.metrics import MetricsLog, read_metrics
 from charrnn.storage.model_file import ModelFile, is_of_run, read_model
 from charrnn.storage.run_files import METRICS_NAME, TRAINING_NAME
 from charrnn.training import event
 from charrnn.training.checkpoint import Checkpoint, write_checkpoint
-from charrnn.training.device import Placement, check_memory
+from charrnn.training.device import Placement, check_memory, return_freed_memory
 from charrnn.training.evaluation import evaluate, short_sample
 from charrnn.training.history import is_kept, is_sampled
 from charrnn.training.keeper import Keeper, with_score
@@ -373,13 +373,15 @@ class Run:
 
     def _score(self) -> Score:
         """The averaged model on held-out text, in the precision of the training."""
-        return self._evaluated(self._learner.averaged, MAX_EVALUATED)
+        return self._evaluated(self._learner.averaged(), MAX_EVALUATED)
 
     def _evaluated(self, network: CharRNN, num_symbols: int) -> Score:
         try:
             return evaluate(network, self._task.held_out_ids[:num_symbols], self._task.vocab)
         except NonFiniteError as error:
             raise self._diverged("the held-out loss is not finite") from error
+        finally:
+            return_freed_memory()
 
     def _model_file(self, score: Score) -> ModelFile:
         # A model is shared, so it does not hold the paths of its texts.

@@ -17,6 +17,8 @@ from charrnn.models.native import build
 pytestmark = pytest.mark.skipif(build.library() is None, reason=f"no native kernels here: {build.unavailable_reason()}")
 
 recurrence = pytest.importorskip("charrnn.models.native.recurrence")
+tensors = pytest.importorskip("charrnn.models.native.tensors")
+has_bfloat16 = tensors.has_bfloat16
 
 SIZES = [  # T, B, H, V: ones; less than a vector; more than a panel; more rows than a block holds
     (3, 2, 4, 7),
@@ -106,7 +108,7 @@ def test_outputs_state_and_gradients_equal_the_equations(cell: str, sizes: tuple
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("cell", WITH_KERNEL)
 def test_bfloat16_products_stay_near_the_equations(cell: str, sizes: tuple[int, ...]) -> None:
-    if not recurrence.has_bfloat16():
+    if not has_bfloat16():
         pytest.skip("this processor has no bfloat16 products")
     for by_id, num_threads in itertools.product((False, True), (1, 2)):
         given, ids = leaves(cell, sizes, by_id=by_id, bias=True)
@@ -152,12 +154,12 @@ def no_cache(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 def test_the_number_of_threads_changes_no_bit(
     cell: str, precision: str, shared: str, no_cache: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if precision == "bfloat16" and not recurrence.has_bfloat16():
+    if precision == "bfloat16" and not has_bfloat16():
         pytest.skip("this processor has no bfloat16 products")
     given, ids = leaves(cell, (4, 19, 101, 5), by_id=True, bias=True)
     one = results(native(cell, given, ids, num_threads=1, precision=precision), given)
     if shared == "units":
-        monkeypatch.setattr(recurrence, "_kernels", lambda: no_cache)
+        monkeypatch.setattr(tensors, "library_functions", lambda: no_cache)
     for num_threads in (2, 3, 7, 64):
         many = results(native(cell, given, ids, num_threads=num_threads, precision=precision), given)
         assert all(torch.equal(many[name], one[name]) for name in one)
@@ -234,13 +236,13 @@ def test_every_width_of_vector_gives_the_same_numbers(
     except subprocess.SubprocessError:
         pytest.skip(f"this compiler does not know {target}")
     library = ctypes.CDLL(str(path))
-    monkeypatch.setattr(recurrence, "_kernels", lambda: library)
+    monkeypatch.setattr(tensors, "library_functions", lambda: library)
     for cell in WITH_KERNEL:
         given, ids = leaves(cell, (3, 18, 40, 9), by_id=True, bias=True)
         double = in_float64(given)
         expected = results(unroll(cell, double, ids), double)
         check(results(native(cell, given, ids), given), expected, TOLERANCE)
-        if recurrence.has_bfloat16():
+        if has_bfloat16():
             check(
                 results(native(cell, given, ids, precision="bfloat16"), given),
                 expected,
@@ -388,6 +390,31 @@ static int dynamic(int cell, long segment, long H, long V, int num_threads, int 
   return bad;
 }
 
+/* A window's output layer, its weights then updated, and dropped. */
+static int output(int bf16, long T, long B, long H, long V, int num_threads) {
+  long N = T * B;
+  int64_t *targets = numbered(N, V);
+  double *nats = malloc((size_t)N * sizeof(double)), squares[64];
+  float *bias = filled(V, 1), *grad_bias = filled(V, 1), *hidden = filled(N * H, 1), *grad_hidden = filled(N * H, 1);
+  float *weight = filled(V * H, 1), *grad_weight = filled(V * H, 1), *average = filled(V * H, 1);
+  float *mean = filled(V * H, 1), *square = filled(V * H, 1);
+  Output o = {.N = N, .H = H, .V = V, .num_threads = num_threads, .precision = bf16, .hidden = hidden,
+              .weight = weight, .bias = bias, .targets = targets, .nats = nats, .grad_hidden = grad_hidden,
+              .grad_weight = grad_weight, .grad_bias = grad_bias};
+  int bad = charrnn_output(&o);
+  for (long i = 0; i < N; i++) bad = bad || !(nats[i] >= -1e-6);
+  Parameter parameter = {V * H, weight, grad_weight, mean, square, average, 0.1};
+  WeightsUpdate update = {.num_parameters = 1, .num_threads = num_threads, .parameters = &parameter,
+                          .squares = squares, .rate = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .clip = 1,
+                          .correction1 = 0.1, .correction2 = 0.01, .toward = 0.5};
+  bad = bad || charrnn_update(&update) || !(update.norm >= 0);
+  Dropout dropout = {N * H, num_threads, -1, 100, hidden, grad_hidden, 1.5};
+  bad = bad || charrnn_dropout(&dropout);
+  const void *all[] = {targets, nats, bias, grad_bias, grad_hidden, grad_weight, hidden, weight, mean, square, average};
+  for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free((void *)all[i]);
+  return bad;
+}
+
 int main(void) {
   long sizes[][4] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {3, 18, 33, 4}, {2, 5, 131, 3}};
   for (int cell = 0; cell < NUM_CELLS; cell++)
@@ -396,6 +423,8 @@ int main(void) {
       for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)
         for (int by_id = 0; by_id < 2; by_id++)
           if (window(bf16, cell, z[0], z[1], z[2], z[3], 1 + s, by_id)) return 1;
+      for (int bf16 = 0; bf16 <= (charrnn_bf16() > 0); bf16++)
+        if (output(bf16, z[0], z[1], z[2], z[3], 1 + s)) return 4;
       for (int embeds = 0; embeds < 2; embeds++)
         if (network(cell, z[0], z[1], z[2], z[3], 1 + s, embeds)) return 2;
       for (int embeds = 0; embeds < 2; embeds++)

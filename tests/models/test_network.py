@@ -136,7 +136,9 @@ def test_dropout_works_in_training_only():
     model.eval()
     assert torch.equal(model(ids, state)[0], model(ids, state)[0])
     model.train()
-    assert not torch.equal(model(ids, state)[0], model(ids, state)[0])
+    first = model(ids, state, noise=1)[0]
+    assert torch.equal(first, model(ids, state, noise=1)[0])
+    assert not torch.equal(first, model(ids, state, noise=2)[0])
 
 
 def test_as_a_predictor_the_network_is_left_in_evaluation_mode_without_gradients():

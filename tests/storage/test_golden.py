@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 SCORES = json.loads((GOLDEN / "scores.json").read_text())
 TRAINING = sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.glob("*/training.safetensors"))
 
-DREW_OTHERWISE = "form-5-stopped-dropout/training.safetensors"
+DREW_OTHERWISE = [f"form-{form}-stopped-dropout/training.safetensors" for form in (5, 6)]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("format-*.safetensors")))
@@ -56,7 +56,7 @@ def test_a_training_state_of_every_form_is_upgraded(name):
     assert set(updates) == {checkpoint.step}
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINING if name != DREW_OTHERWISE])
+@pytest.mark.parametrize("name", [name for name in TRAINING if name not in DREW_OTHERWISE])
 def test_a_run_of_every_form_resumes_to_the_end_it_always_had(name, tmp_path):
     stopped, ended = GOLDEN / name, GOLDEN / name.replace("stopped", "ended")
     run = tmp_path / "run"
@@ -65,14 +65,16 @@ def test_a_run_of_every_form_resumes_to_the_end_it_always_had(name, tmp_path):
     assert code == 0, err
     found, expected = read_model(run), read_model(ended.with_name("model.safetensors"))
     for key, weight in expected.weights.items():
-        # The same sums of float32 in another order, as another processor forms them, over a dozen updates.
-        np.testing.assert_allclose(found.weights[key], weight, rtol=0, atol=1e-5)
+        # The same sums of float32 in another order, as another processor forms them, over a dozen updates; and matrices
+        # are now kept with 11 bits.
+        np.testing.assert_allclose(found.weights[key], weight, rtol=2**-11 if weight.ndim > 1 else 0, atol=1e-5)
     assert found.facts["step"] == expected.facts["step"]
 
 
-def test_a_resumed_run_says_that_its_dropout_draws_otherwise_now(tmp_path):
+@pytest.mark.parametrize("name", DREW_OTHERWISE)
+def test_a_resumed_run_says_that_its_dropout_draws_otherwise_now(name, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree((GOLDEN / DREW_OTHERWISE).parent, run)
+    shutil.copytree((GOLDEN / name).parent, run)
     code, _, err = invoke("train", "--resume", run, GOLDEN / "text.txt", "--threads", "1", "--device", "cpu")
     assert code == 0, err
     assert "not bit for bit as if it had never stopped" in err

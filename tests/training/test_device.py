@@ -116,8 +116,9 @@ def test_both_paths_on_the_cpu_train_the_same_model(tmp_path, cell):
         list(Run(task, tmp_path / path, placement=placed).events(never))
         found[path] = read_model(tmp_path / path).weights
     for name, weight in found["native"].items():
-        # Ten updates of float32; Adam's first steps magnify rounding where a gradient is next to nothing.
-        np.testing.assert_allclose(weight, found["unrolled"][name], atol=2e-4, err_msg=name)
+        # Ten updates of float32; Adam's first steps magnify rounding where a gradient is next to nothing. Matrices are
+        # kept with 11 bits.
+        np.testing.assert_allclose(weight, found["unrolled"][name], rtol=2**-10, atol=2e-4, err_msg=name)
 
 
 @gpu

@@ -118,9 +118,11 @@ def test_the_averaged_network_computes_with_the_averages(averaging):
     for _ in range(6):
         learner.update(num_steps=9)
     averages = learner.averaged_weights()
-    for name, weight in learner.averaged.weights().items():
+    for name, weight in learner.averaged().weights().items():
         np.testing.assert_array_equal(weight.numpy(), averages[name])
-        assert np.array_equal(averages[name], learner.tensors()[f"weight/{name}"]) == (averaging == 0)
+        exact = learner.tensors()[f"average/{name}"]
+        np.testing.assert_array_equal(averages[name], exact)
+        assert np.array_equal(exact, learner.tensors()[f"weight/{name}"]) == (averaging == 0)
     averages["output.bias"][:] = 7  # a copy
     assert not (learner.averaged_weights()["output.bias"] == 7).any()
 
@@ -142,14 +144,13 @@ def test_another_seed_draws_other_weights_and_windows():
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_streams_begin_anew_at_the_share_of_windows_asked_for(monkeypatch, share):
     seen = []
-    forward = CharRNN.forward
+    loss = CharRNN.loss
 
-    def spied(self, ids, state):
-        if self.training:
-            seen.append((state[0] == 0).all(dim=2)[0])
-        return forward(self, ids, state)
+    def spied(self, ids, targets, state, **more):
+        seen.append((state[0] == 0).all(dim=2)[0])
+        return loss(self, ids, targets, state, **more)
 
-    monkeypatch.setattr(CharRNN, "forward", spied)
+    monkeypatch.setattr(CharRNN, "loss", spied)
     learner = make_learner(make_task(training={"steps": 80, "restart": share, "batch_size": 9, "eval_every": 80}))
     for _ in range(80):
         learner.update(num_steps=80)

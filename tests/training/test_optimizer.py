@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from charrnn.models.native.build import library, unavailable_reason
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.settings import TrainingSettings
 
@@ -15,10 +16,18 @@ def settings(**more):
     return TrainingSettings(**{"batch_size": 1, "bptt": 1, "learning_rate": 0.1, "steps": 1, **more})
 
 
-def fresh(**more):
-    torch.manual_seed(0)
-    weights = {name: torch.randn(shape).requires_grad_() for name, shape in SHAPES.items()}
-    return weights, Optimizer(weights, settings(**more))
+@pytest.fixture(params=["torch", "kernel"])
+def fresh(request):
+    if request.param == "kernel" and library() is None:
+        pytest.skip(f"no native kernels here: {unavailable_reason()}")
+
+    def made(*, shapes=SHAPES, num_threads=2, **more):
+        torch.manual_seed(0)
+        weights = {name: torch.randn(shape).requires_grad_() for name, shape in shapes.items()}
+        threads = num_threads if request.param == "kernel" else None
+        return weights, Optimizer(weights, settings(**more), native_threads=threads)
+
+    return made
 
 
 def give_gradients(weights, *, scale=1.0, seed=0):
@@ -33,7 +42,7 @@ def copies(tensors):
 
 
 @pytest.mark.parametrize("scale", [0.001, 1.0, 1000.0])
-def test_updates_are_those_of_adamw_with_the_gradient_clipped_by_norm(scale):
+def test_updates_are_those_of_adamw_with_the_gradient_clipped_by_norm(fresh, scale):
     beta1, beta2, decay, clip, rates = 0.8, 0.95, 0.3, 0.7, (0.1, 0.05, 0.2)
     weights, optimizer = fresh(beta1=beta1, beta2=beta2, weight_decay=decay, grad_clip=clip)
     expected = {name: weight.detach().double() for name, weight in weights.items()}
@@ -53,7 +62,7 @@ def test_updates_are_those_of_adamw_with_the_gradient_clipped_by_norm(scale):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_moments(bad):
+def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_moments(fresh, bad):
     weights, optimizer = fresh(averaging=0.0)
     give_gradients(weights)
     optimizer.update(0.1, step=0)
@@ -68,7 +77,7 @@ def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_moments(bad):
     assert not any(torch.equal(weights[name], w) for name, w in before.items())
 
 
-def test_averages_look_back_over_a_share_of_the_steps():
+def test_averages_look_back_over_a_share_of_the_steps(fresh):
     weights, optimizer = fresh(averaging=0.25)
     average = copies(weights)
     for step in range(6):
@@ -80,7 +89,7 @@ def test_averages_look_back_over_a_share_of_the_steps():
             torch.testing.assert_close(optimizer.averages[name], average[name], rtol=0, atol=2e-6)  # float32
 
 
-def test_without_averaging_the_averages_are_the_weights():
+def test_without_averaging_the_averages_are_the_weights(fresh):
     weights, optimizer = fresh(averaging=0.0)
     give_gradients(weights)
     optimizer.update(0.1, step=0)
@@ -88,7 +97,7 @@ def test_without_averaging_the_averages_are_the_weights():
     assert all(optimizer.averages[name].data_ptr() != w.data_ptr() for name, w in weights.items())
 
 
-def test_from_its_state_an_optimizer_goes_on_to_the_last_bit():
+def test_from_its_state_an_optimizer_goes_on_to_the_last_bit(fresh):
     weights, optimizer = fresh(averaging=0.3)
     for step in range(3):
         give_gradients(weights, seed=step)
@@ -109,9 +118,20 @@ def test_from_its_state_an_optimizer_goes_on_to_the_last_bit():
     assert {int(optimizer.state()[f"updates/{name}"]) for name in SHAPES} == {4}
 
 
-def test_a_network_without_biases_has_no_vectors_to_update():
-    weights = {"matrix": torch.ones(2, 3, requires_grad=True)}
-    optimizer = Optimizer(weights, settings())
+def test_a_network_without_biases_has_no_vectors_to_update(fresh):
+    weights, optimizer = fresh(shapes={"matrix": (2, 3)})
+    before = copies(weights)
     weights["matrix"].grad = torch.ones(2, 3)
     optimizer.update(0.1, step=0)
-    assert (weights["matrix"] < 1).all()
+    assert (weights["matrix"] < before["matrix"]).all()
+
+
+def test_threads_change_no_bit_of_large_weights(fresh):
+    states = []
+    for num_threads in (1, 3):
+        weights, optimizer = fresh(shapes={"matrix": (300, 211), "bias": (17,)}, num_threads=num_threads)
+        for step in range(2):
+            give_gradients(weights, seed=step)
+            norm = optimizer.update(0.1, step=step)
+        states.append({**copies(weights), **copies(optimizer.state()), "norm": norm})
+    assert all(torch.equal(states[0][name], tensor) for name, tensor in states[1].items())

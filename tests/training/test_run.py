@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +13,11 @@ from tiny_run import NAMES, ON_ONE_THREAD, StopAfter, files_of, make_run, make_t
 from charrnn.errors import DivergedError, OutputError
 from charrnn.inference.language_model import LanguageModel
 from charrnn.models.native.build import library
+from charrnn.models.network import CharRNN
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model, write_model
 from charrnn.storage.run_files import METRICS_NAME
-from charrnn.training import event, history, learner, run
+from charrnn.training import event, history, run
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
 from charrnn.training.machine import MachineSettings
@@ -235,14 +235,14 @@ def followed(going, directory):
 
 def lose(monkeypatch, is_lost):
     """Makes the loss NaN in those updates for which ``is_lost`` says so; they are counted from 0."""
-    functional = learner.F
     count = iter(range(10**9))
+    whole = CharRNN.loss
 
-    def cross_entropy(*arguments, **options):
-        loss = functional.cross_entropy(*arguments, **options)
-        return loss * math.nan if is_lost(next(count)) else loss
+    def lost(self, *arguments, **options):
+        loss, state = whole(self, *arguments, **options)
+        return loss * math.nan if is_lost(next(count)) else loss, state
 
-    monkeypatch.setattr(learner, "F", SimpleNamespace(cross_entropy=cross_entropy))
+    monkeypatch.setattr(CharRNN, "loss", lost)
 
 
 DIVERGING = {

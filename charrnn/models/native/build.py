@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 
 from charrnn.files import remove_stale, temporary_beside
 
-ABI = 7
+ABI = 8
 """The number ``charrnn_abi()`` must give: that of the structures and functions called from Python."""
 
 COMPILE_SECONDS = 60.0

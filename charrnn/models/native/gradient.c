@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "product.h"
+#include "outer.h"
 #include "team.h"
 
 /* ---- the input table and the bias ---- */
@@ -21,84 +21,78 @@ static void sum_columns_part(void *data, long part) {
   long end = columns - job->cell->has_grad_new * w->H, middle = first > end ? first : min_long(last, end);
   for (long row = 0; row < w->T * w->B; row++) {
     const float *d = w->grad_x + row * columns;
-    if (w->grad_table) add_columns(w->grad_table + w->ids[row] * columns, d, first, last);
-    if (w->grad_bias) {
+    if (w->grad_table)
+      add_columns(w->grad_table + w->ids[row] * columns, d, first, last);
+    else
       add_columns(w->grad_bias, d, first, middle);
-      if (middle < last) add_columns(w->grad_bias + end, w->grad_new + row * w->H, middle - end, last - end);
-    }
+    if (w->grad_bias && middle < last)
+      add_columns(w->grad_bias + end, w->grad_new + row * w->H, middle - end, last - end);
   }
+  if (w->grad_table && w->grad_bias) /* a bias is added to what every symbol adds: its gradient is the sum of theirs */
+    for (long v = 0; v < w->V; v++) add_columns(w->grad_bias, w->grad_table + v * columns, first, middle);
 }
 
-/* ---- W_hh with rounded products: gates' gradients^T (G*H, T*B) @ their factors (T*B, H) ---- */
-
-enum { STRIP = BLOCK_ROWS }; /* rows of W_hh made at once */
+/* ---- W_hh: gates' gradients^T (G*H, T*B) @ their factors (T*B, H) ---- */
 
 typedef struct {
   const Job *job;
-  long N, K;         /* rows T*B, and padded */
-  long panel_floats; /* of one packed panel */
-  long num_stages;
-  float *factors;   /* (num_stages, panels, panel_floats): of each stage of a step */
-  uint16_t *strips; /* (num_threads, STRIP, K): rounded gradients of STRIP units */
-} Outer;
+  Outer *factors; /* of each stage of a step */
+  long num_parts;
+  float *strips; /* (num_parts, strip_floats) */
+} WeightGradient;
 
 static void pack_factors_part(void *data, long index) {
-  Outer *o = data;
-  const Job *job = o->job;
+  WeightGradient *g = data;
+  const Job *job = g->job;
   const Window *w = job->w;
-  long block = job->cell->stages[index / job->panels].factors, u = index % job->panels * PANEL;
+  long block = job->cell->stages[index / job->panels].factors, panel = index % job->panels;
   const float *rows = block == STATE ? w->hidden : w->saved + block * w->H;
-  pack(job->precision, o->factors + index * o->panel_floats, rows + u,
-       block == STATE ? w->H : job->cell->num_saved * w->H, w->H - u, o->N);
+  outer_pack(&g->factors[index / job->panels], panel, rows, block == STATE ? w->H : job->cell->num_saved * w->H);
 }
 
-static void outer_part(void *data, long part) {
-  Outer *o = data;
+static void strips_part(void *data, long part) {
+  WeightGradient *o = data;
   const Job *job = o->job;
   const Window *w = job->w;
   long H = w->H, strips = ceil_div(H, STRIP), total = job->G * strips;
-  uint16_t *strip = o->strips + part * STRIP * o->K;
-  float sums[3][STRIP][PANEL];
   begin_products(job->precision, STRIP);
-  for (long s = part * total / w->num_threads; s < (part + 1) * total / w->num_threads; s++) {
-    long g = s / strips, u = (s % strips) * STRIP, n = min_long(STRIP, H - u), stage = 0;
+  for (long s = part * total / o->num_parts; s < (part + 1) * total / o->num_parts; s++) {
+    long g = s / strips, u = (s % strips) * STRIP, stage = 0;
     while (g >= job->cell->stages[stage].last) stage++;
     int in_grad_new = job->cell->has_grad_new && g == job->G - 1;
-    const float *rows = in_grad_new ? w->grad_new + u : w->grad_x + g * H + u;
-    round_transposed(job->precision, strip, rows, in_grad_new ? H : job->G * H, n, o->N);
-    for (long p = 0; p < job->panels; p += 3) {
-      long panels = min_long(3, job->panels - p);
-      memset(sums, 0, sizeof sums);
-      add_products(job->precision, STRIP, panels, sums[0][0], PANEL, STRIP * PANEL, strip, o->K, o->K,
-                   o->factors + (stage * job->panels + p) * o->panel_floats, o->panel_floats);
-      for (long i = 0; i < panels; i++)
-        for (long r = 0; r < n; r++)
-          memcpy(w->grad_weight + (g * H + u + r) * H + (p + i) * PANEL, sums[i][r],
-                 (size_t)min_long(PANEL, H - (p + i) * PANEL) * sizeof(float));
-    }
+    outer_strip(&o->factors[stage], o->strips + part * o->factors->strip_floats,
+                in_grad_new ? w->grad_new + u : w->grad_x + g * H + u, in_grad_new ? H : job->G * H,
+                min_long(STRIP, H - u), w->grad_weight + (g * H + u) * H, 0, job->panels);
   }
   end_products(job->precision);
 }
 
 static int weight_gradient(const Job *job) {
   const Window *w = job->w;
-  Outer o = {.job = job, .N = w->T * w->B, .num_stages = job->cell->num_stages};
-  o.K = padded_length(job->precision, o.N);
-  o.panel_floats = panel_floats(job->precision, o.N);
-  o.factors = new_floats(o.num_stages * job->panels * o.panel_floats);
-  o.strips = (uint16_t *)new_floats(w->num_threads * STRIP * (o.K / 2));
-  int status = o.factors && o.strips ? OK : NO_MEMORY;
-  if (status == OK) {
-    team_run(pack_factors_part, &o, o.num_stages * job->panels, w->num_threads);
-    team_run(outer_part, &o, w->num_threads, w->num_threads);
+  Outer factors[MAX_STAGES];
+  long num_stages = job->cell->num_stages;
+  WeightGradient g = {.job = job, .factors = factors};
+  factors[0] = outer_of(job->precision, w->T * w->B, w->H);
+  long packed_floats = factors->panels * factors->panel_floats;
+  float *packed = new_floats(num_stages * packed_floats);
+  g.num_parts = min_long(job->G * ceil_div(w->H, STRIP), PARTS_PER_THREAD * w->num_threads);
+  g.strips = new_floats(g.num_parts * factors->strip_floats);
+  int status = packed && g.strips ? OK : NO_MEMORY;
+  for (long s = 0; s < num_stages; s++) {
+    factors[s] = factors[0];
+    factors[s].right = packed + s * packed_floats;
   }
-  free(o.strips);
-  free(o.factors);
+  if (status == OK) {
+    team_run(pack_factors_part, &g, num_stages * job->panels, w->num_threads);
+    team_run(strips_part, &g, g.num_parts, w->num_threads);
+  }
+  free(g.strips);
+  free(packed);
   return status;
 }
 
 int sum_gradients(Job *job) {
   const Window *w = job->w;
   if (w->grad_table || w->grad_bias) team_run(sum_columns_part, job, w->num_threads, w->num_threads);
-  return job->precision == FLOAT32 ? OK : weight_gradient(job);
+  return weight_gradient(job);
 }

@@ -4,7 +4,7 @@
 
 #include "window.h"
 
-/* From grad_x and grad_new: table, bias and, with rounded products, W_hh. OK or NO_MEMORY. */
+/* From grad_x and grad_new: table, bias and W_hh. OK or NO_MEMORY. */
 int sum_gradients(Job *job);
 
 #endif

@@ -86,13 +86,15 @@ INLINE void round_factors(Precision precision, uint16_t *to, const float *from, 
   if (precision != FLOAT32) ON_BFLOAT16(round_bfloat16(to, from, length, K));
 }
 
-/* Rounds the transpose of rows (length, num_columns <= 16; stride) to factors (16, padded length). Not for FLOAT32. */
-INLINE void round_transposed(Precision precision, uint16_t *to, const float *rows, long rows_stride, long num_columns,
-                             long length) {
-  (void)to, (void)rows, (void)rows_stride, (void)num_columns;
+/* The transpose of rows (length, num_columns <= 16; stride) as factors (16, padded length), rounded where they are. */
+INLINE void take_transposed(Precision precision, float *to, const float *rows, long rows_stride, long num_columns,
+                            long length) {
   long K = padded_length(precision, length);
+  if (precision == FLOAT32)
+    transpose_float32(to, rows, rows_stride, num_columns, length);
+  else
+    ON_BFLOAT16(round_transposed_bfloat16((uint32_t *)to, rows, rows_stride, num_columns, length, K));
   (void)K;
-  ON_BFLOAT16(round_transposed_bfloat16((uint32_t *)to, rows, rows_stride, num_columns, length, K));
 }
 
 /* Before products of R rows on this thread; ended by end_products. */

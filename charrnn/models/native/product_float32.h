@@ -155,6 +155,14 @@ static inline void pack_transposed_float32(float *panel, const float *rows, long
       for (long k = k0; k < min_long(k0 + 16, K); k++) panel[k * PANEL + c] = rows[c * rows_stride + k];
 }
 
+/* The transpose of rows (length, num_columns <= 16): to[c][k] = rows[k][c], for c < num_columns, else 0. */
+static inline void transpose_float32(float *to, const float *rows, long rows_stride, long num_columns, long length) {
+  if (num_columns < 16) memset(to, 0, (size_t)(16 * length) * sizeof(float));
+  for (long k0 = 0; k0 < length; k0 += 16)
+    for (long c = 0; c < min_long(num_columns, 16); c++)
+      for (long k = k0; k < min_long(k0 + 16, length); k++) to[c * length + k] = rows[k * rows_stride + c];
+}
+
 /* Panel of the rows themselves: panel[k][c] = rows[k][c], for c < num_columns, else 0. */
 static inline void pack_float32(float *panel, const float *rows, long rows_stride, long num_columns, long K) {
   long n = min_long(num_columns, PANEL);

@@ -4,8 +4,13 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
+
+#include "vector.h"
 
 #define MAX_WORKERS 255
+#define SPIN_NANOSECONDS                                                                            \
+  100000 /* that a thread looks for what it waits for before it sleeps: to wake it takes as long */
 
 typedef struct {
   part_function function;
@@ -20,21 +25,41 @@ static void run_parts(void *data) {
   while ((part = atomic_fetch_add(&work->next_part, 1)) < work->num_parts) work->function(work->job, part);
 }
 
-static _Atomic(openmp_parallel) openmp;
-
 /* The pool. One job at a time holds `busy`; the others of that moment run on their callers' threads alone. */
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work_given = PTHREAD_COND_INITIALIZER, work_done = PTHREAD_COND_INITIALIZER;
-static Work *current;                /* under lock */
-static unsigned long work_number;    /* under lock: number of the job, so that a worker joins each at most once */
-static long num_wanted, num_running; /* under lock: workers still wanted by the job, workers inside it */
-static long num_workers;             /* under lock */
+static Work *current;           /* under lock */
+static atomic_long work_number; /* changed under lock: of the job, so that a worker joins each at most once */
+static long num_wanted;         /* under lock: workers still wanted by the job */
+static atomic_long num_running; /* changed under lock: workers inside it */
+static long num_workers;        /* under lock */
+
+INLINE void pause_briefly(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/* Returns once a number is (or is no longer) what it was asked about, or after SPIN_NANOSECONDS. */
+static void spin(const atomic_long *number, long value, int until_equal) {
+  struct timespec begin, now;
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  for (long tries = 1; (atomic_load(number) == value) != until_equal; tries++) {
+    pause_briefly();
+    if (tries % 64) continue;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if ((now.tv_sec - begin.tv_sec) * 1000000000L + now.tv_nsec - begin.tv_nsec > SPIN_NANOSECONDS) return;
+  }
+}
 
 static void *worker(void *unused) {
-  unsigned long last = 0;
+  long last = 0;
   pthread_mutex_lock(&lock);
   for (;;) {
+    pthread_mutex_unlock(&lock);
+    spin(&work_number, last, 0);
+    pthread_mutex_lock(&lock);
     while (current == NULL || num_wanted == 0 || work_number == last) pthread_cond_wait(&work_given, &lock);
     Work *work = current;
     last = work_number;
@@ -56,7 +81,6 @@ static void reset_after_fork(void) {
   pthread_cond_init(&work_done, NULL);
   current = NULL;
   num_workers = num_wanted = num_running = 0;
-  atomic_store(&openmp, (openmp_parallel)NULL);
 }
 
 static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_after_fork); }
@@ -64,11 +88,6 @@ static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_after
 static void register_fork_handler_once(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, register_fork_handler);
-}
-
-void team_use_openmp(openmp_parallel parallel) {
-  register_fork_handler_once();
-  atomic_store(&openmp, parallel);
 }
 
 static void run_on_pool(Work *work, long num_threads) {
@@ -92,6 +111,9 @@ static void run_on_pool(Work *work, long num_threads) {
   run_parts(work);
   pthread_mutex_lock(&lock);
   current = NULL;
+  pthread_mutex_unlock(&lock);
+  spin(&num_running, 0, 1);
+  pthread_mutex_lock(&lock);
   while (num_running > 0) pthread_cond_wait(&work_done, &lock);
   pthread_mutex_unlock(&lock);
   pthread_mutex_unlock(&busy);
@@ -106,9 +128,7 @@ static int counter_raise_from(Counter *counter, long from) {
 /* Returns once the counter has come to `least`; all that was written before it was raised so far is then seen. */
 static void counter_wait(const Counter *counter, long least) {
   for (long tries = 0; atomic_load_explicit(&counter->value, memory_order_acquire) < least; tries++) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
+    pause_briefly();
     if (tries > 2000) sched_yield(); /* the one waited for may need this core */
   }
 }
@@ -131,11 +151,8 @@ void team_stage(const Meeting *meeting, long own, long stage, part_function func
 void team_run(part_function function, void *job, long num_parts, long num_threads) {
   Work work = {function, job, num_parts, 0};
   if (num_threads > num_parts) num_threads = num_parts;
-  openmp_parallel parallel = atomic_load(&openmp);
   if (num_threads <= 1)
     run_parts(&work);
-  else if (parallel != NULL)
-    parallel(run_parts, &work, (unsigned)num_threads, 0);
   else
     run_on_pool(&work, num_threads);
 }

@@ -1,19 +1,19 @@
 /* A team of threads that works through numbered parts of a job.
  *
  * What a part computes depends on its number alone, never on which thread takes it, so results are the same in every
- * run. By default the team is a few POSIX threads started at first use. team_use_openmp gives it instead the pool of an
- * OpenMP runtime already in the process (its GOMP_parallel), so that no second pool competes for the cores.
+ * run. The team is a few POSIX threads started at first use. A thread that comes late finds its parts taken by others
+ * and is not waited for: only one that has begun a part is. On a machine that others use too, this is what counts.
  */
 #ifndef CHARRNN_TEAM_H
 #define CHARRNN_TEAM_H
 
 #include <stdatomic.h>
 
+#define PARTS_PER_THREAD 4 /* of a job that can be divided at will: who is late then takes fewer */
+
 typedef void (*part_function)(void *job, long part);
-typedef void (*openmp_parallel)(void (*function)(void *), void *data, unsigned num_threads, unsigned flags);
 
 void team_run(part_function function, void *job, long num_parts, long num_threads);
-void team_use_openmp(openmp_parallel parallel);
 
 /* On a cache line of its own. */
 typedef struct {

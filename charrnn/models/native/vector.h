@@ -164,6 +164,17 @@ INLINE vec divide(vec a, vec b) {
 #endif
 }
 
+INLINE vec square_root(vec x) {
+#if defined(__AVX512F__)
+  return (vec)_mm512_sqrt_ps((__m512)x);
+#elif defined(__aarch64__)
+  return (vec)vsqrtq_f32((float32x4_t)x);
+#else
+  for (int lane = 0; lane < LANES; lane++) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+#endif
+}
+
 /* exp, for -87 <= x <= 87; beyond that, exp of the nearer end. */
 INLINE vec exp_vec(vec x) {
   vec power, rest;

@@ -27,7 +27,7 @@ typedef struct {
   float *grad_new;           /* (T, B, H): for a cell whose has_grad_new is set */
   float *grad_table;         /* (V, G*H) or NULL: added to */
   float *grad_bias;          /* (G*H,) or NULL: added to */
-  float *grad_weight;        /* (G*H, H), written with bfloat16 products only: float32 is the caller's one product */
+  float *grad_weight;        /* (G*H, H) */
 } Window;
 
 /* Mirrors `CellFacts` in kernel.py: see Cell. */
