@@ -93,10 +93,12 @@ def test_steps_and_scores_equal_the_equations(cell: str) -> None:
                 assert near((first,), (logits[0],))
 
 
-def test_neither_neighbours_nor_grouping_nor_threads_change_a_bit() -> None:
+@pytest.mark.parametrize("kept", [np.float32, np.float16])  # one stream alone reads the latter in half the bytes
+@pytest.mark.parametrize("kind", ["one-hot", "embedding"])
+def test_neither_neighbours_nor_grouping_nor_threads_change_a_bit(kind: str, kept: Any) -> None:
     for cell in WITH_KERNEL:
-        settings = model(cell, size=37, vocab=41)
-        weights = random_weights(settings)
+        settings = model(cell, size=37, vocab=41, input=kind)
+        weights = {name: weight.astype(kept).astype(np.float32) for name, weight in random_weights(settings).items()}
         engine = network.NativeNetwork(settings, weights)
         ids = np.random.default_rng(2).integers(41, size=(70, 5))
         state = random_state(engine, 5)

@@ -10,8 +10,9 @@
 
 typedef struct {
   long K, columns, panels, padded;
-  float *packed; /* (panels, K, PANEL) */
-  float *bias;   /* (padded,), behind them */
+  float *packed;  /* (panels, K, PANEL) */
+  float *bias;    /* (padded,), behind them */
+  uint16_t *half; /* the packed weights in half precision, which one row alone reads; or NULL */
 } Linear;
 
 /* Floats of memory that it takes. */
@@ -41,6 +42,11 @@ static inline void linear_run(const Linear *linear, long first_panel, long last_
     long first = i * num_rows / blocks, last = (i + 1) * num_rows / blocks;
     for (long r = first; r < last; r++)
       memcpy(to + r * linear->padded + u, linear->bias + u, (size_t)n * sizeof(float));
+    if (num_rows == 1 && linear->half) {
+      add_products_half(last_panel - first_panel, to + u, PANEL, rows, linear->K, linear->half + u * linear->K,
+                        linear->K * PANEL);
+      continue;
+    }
     add_products(FLOAT32, (int)(last - first), last_panel - first_panel, to + first * linear->padded + u,
                  linear->padded, PANEL, rows + first * stride, stride, linear->K, linear->packed + u * linear->K,
                  linear->K * PANEL);

@@ -6,9 +6,11 @@
  * taken together layer by layer, so that the products that do not wait for the step before them (the input's share of
  * the upper layers' gates, the logits) read their weights once for many rows.
  *
+ * One stream alone waits for its weights to be read: those that half precision holds without loss are read in it.
+ *
  * Memory in floats, H' and V' and (G*H)' rounded up to whole panels: a network holds L*G*H*H' + (L-1)*H*(G*H)' +
- * E*(G*H)' + H*V' and its biases, beside the caller's V*E or V*G*H; a call takes about CHUNK_ROWS * (H + E + (G*H)') +
- * MAX_ROWS * V' per thread.
+ * E*(G*H)' + H*V' and its biases, half as much again where there is half precision, beside the caller's V*E or V*G*H; a
+ * call takes about CHUNK_ROWS * (H + E + (G*H)') + MAX_ROWS * V' per thread.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -44,6 +46,7 @@ typedef struct {
 typedef struct {
   Linear input;
   float *packed, *bias; /* as in Job */
+  uint16_t *half;       /* the same weights in half precision, or NULL where they do not fit it */
 } Layer;
 
 typedef struct {
@@ -56,12 +59,29 @@ typedef struct {
 
 /* ---- packing ---- */
 
+/* Whether half precision holds every one of `count` floats, whole vectors of them, without loss. */
+static int fits_half(const float *values, long count) {
+  mask lost = {0};
+  for (long i = 0; HAVE_HALF && i < count; i += LANES) lost |= load(values + i) != round_half(load(values + i));
+  for (long lane = 0; lane < LANES; lane++)
+    if (lost[lane]) return 0;
+  return HAVE_HALF;
+}
+
+/* Packed weights, whole vectors, once more in half precision where that holds them; 0 where there is no memory. */
+static int halve(uint16_t **half, const float *packed, long count) {
+  if (!fits_half(packed, count)) return 1;
+  *half = (uint16_t *)new_floats(count / 2);
+  for (long i = 0; *half && i < count; i += LANES) store_half(*half + i, load(packed + i));
+  return *half != NULL;
+}
+
 static int linear_new(Linear *linear, const float *weight, const float *bias, long columns, long K, float outside) {
   float *memory = new_floats(linear_floats(columns, K));
   if (!memory) return 0;
   *linear = linear_at(memory, columns, K);
   linear_fill(linear, weight, bias, outside);
-  return 1;
+  return halve(&linear->half, linear->packed, linear->padded * K);
 }
 
 static Window layer_window(const Network *network, long T, long B) {
@@ -73,11 +93,14 @@ void charrnn_network_free(void *handle) {
   if (!network) return;
   for (long l = 0; network->layers && l < network->L; l++) {
     free(network->layers[l].input.packed);
+    free(network->layers[l].input.half);
     free(network->layers[l].packed);
+    free(network->layers[l].half);
     free(network->layers[l].bias);
   }
   free(network->layers);
   free(network->output.packed);
+  free(network->output.half);
   free(network);
 }
 
@@ -97,6 +120,7 @@ static int network_pack(Network *network, const Weights *w) {
     window.weight_hh = w->weight_hh[l];
     window.bias_hh = w->bias_hh[l];
     for (long p = 0; p < job.panels; p++) recurrence_pack(&job, p);
+    if (!halve(&layer->half, layer->packed, job.panels * job.G * job.panel_floats)) return 0;
   }
   /* What pads the last panel of logits is no symbol: it has probability 0. */
   return linear_new(&network->output, w->weight_out, w->bias_out, w->V, w->H, -INFINITY);
@@ -202,6 +226,7 @@ static void advance(Part *part, long begin, long steps) {
     if (network->cell->has_cell) memcpy(part->cells, run->cells + at, state_bytes);
     Job job = recurrence_job(&window);
     job.packed = layer->packed;
+    job.half = part->n == 1 ? layer->half : NULL;
     job.bias = layer->bias;
     job.saved = part->saved;
     if (window.x == part->x) job.x_stride = layer->input.padded;
