@@ -10,6 +10,7 @@ or sleep between operators. Tables are Markdown, as docs/results.md carries them
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from charrnn.machine import num_cores
 
 SECTIONS = ("step", "inference", "memory", "start", "loss")
 CELLS = ("rnn", "lstm", "gru")
-SIZES = (256, 512)
+SIZES = (256, 512, 768)
+SAMPLED = (("gru", 256), ("gru", 512), ("lstm", 512))
 B, T, V = 16, 64, 65
 SECONDS = 0.5  # per measurement
 NUM_CORES = num_cores()
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--text", type=Path, help="text to train on, for losses")
     parser.add_argument("--minutes", type=float, action="append", help="budgets, for losses")
+    parser.add_argument("--busy", action="store_true", help="beside a process that takes half of one core")
     parser.add_argument("--worker", choices=tuple(WORKERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -54,16 +57,39 @@ def main() -> None:
     from importlib.metadata import version
 
     print(f"{_cpu()}, {NUM_CORES} cores; Python {platform.python_version()}, torch {version('torch')}")
-    if "step" in sections:
-        report_steps(options.rounds)
-    if "inference" in sections:
-        report_inference(options.rounds)
-    if "memory" in sections:  # before torch is loaded here: a process's peak counts what it was forked from
-        report_memory()
-    if "start" in sections:
-        report_start(options.rounds)
-    if "loss" in sections:
-        report_losses(options.text, options.minutes or [0.5, 1.42])
+    with busy_neighbour() if options.busy else contextlib.nullcontext():
+        if "step" in sections:
+            report_steps(options.rounds)
+        if "inference" in sections:
+            report_inference(options.rounds)
+        if "memory" in sections:  # before torch is loaded here: a process's peak counts what it was forked from
+            report_memory()
+        if "start" in sections:
+            report_start(options.rounds)
+        if "loss" in sections:
+            report_losses(options.text, options.minutes or [0.5, 1.42])
+
+
+_NEIGHBOUR = """
+import os, time
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+while True:
+    end = time.perf_counter() + 0.005
+    while time.perf_counter() < end:
+        pass
+    time.sleep(0.005)
+"""
+
+
+@contextlib.contextmanager
+def busy_neighbour() -> Iterator[None]:
+    """A process that takes half of one core while the context is open, in turns of 5 ms."""
+    with subprocess.Popen([sys.executable, "-c", _NEIGHBOUR]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 # --- training steps ---------------------------------------------------------------------------------------------------
@@ -81,20 +107,21 @@ def report_steps(rounds: int) -> None:
     ceiling_bf16 = median.pop("product bfloat16")
     print(f"\nTraining step, B {B} T {T}, one-hot input, V {V}; characters/s. Ceiling: a product of 2,048 x 2,048")
     print(f"matrices runs at {ceiling:.0f} GFLOP/s in float32, {ceiling_bf16:.0f} in bfloat16.\n")
-    headings = ("float32", "of ceiling", "bfloat16", "torch.nn, best of 8", "which", "ratio float32", "ratio")
-    print(f"| cell | {' | '.join(headings)} |")
-    print("|---|---|---|---|---|---|---|---|")
+    headings = ("float32", "of ceiling", "bfloat16", "of ceiling", "one thread", "torch.nn, best of 8", "which")
+    print(f"| cell | {' | '.join(headings)} | ratio float32 | ratio |")
+    print("|---" * (len(headings) + 3) + "|")
     for size in SIZES:
         for cell in CELLS:
-            name = f"{cell} {size}"
+            name, flops = f"{cell} {size}", _flops_per_char(cell, size) / 1e9
             best = max((key for key in median if key.startswith(f"torch {name} ")), key=lambda key: median[key])
             mine, mine_bf16 = median[f"charrnn {name} float32"], median.get(f"charrnn {name} bfloat16", 0.0)
-            share = mine * _flops_per_char(cell, size) / 1e9 / ceiling
-            in_bf16 = f"{mine_bf16:,.0f}" if mine_bf16 else "-"
+            alone = median.get(f"charrnn {name} bfloat16 alone", median.get(f"charrnn {name} float32 alone", mine))
+            in_bf16 = f"{mine_bf16:,.0f} | {mine_bf16 * flops / ceiling_bf16:.0%}" if mine_bf16 else "- | -"
             which = best.removeprefix(f"torch {name} ")
             print(
-                f"| {cell} 1x{size} | {mine:,.0f} | {share:.0%} | {in_bf16} | {median[best]:,.0f} | {which} "
-                f"| {mine / median[best]:.2f} | {max(mine, mine_bf16) / median[best]:.2f} |"
+                f"| {cell} 1x{size} | {mine:,.0f} | {mine * flops / ceiling:.0%} | {in_bf16} | {alone:,.0f} "
+                f"| {median[best]:,.0f} | {which} | {mine / median[best]:.2f} "
+                f"| {max(mine, mine_bf16) / median[best]:.2f} |"
             )
     worst = max(value for key, value in median.items() if key.startswith("gradient"))
     print(f"\nGradients of the kernels and of torch.nn, float32: largest difference {worst:.1e} of the largest.")
@@ -108,14 +135,15 @@ def measure_steps() -> dict[str, float]:
 
     keep_freed_memory()
     found = {"product float32": _product(torch.float32), "product bfloat16": _product(torch.bfloat16)}
-    from charrnn.models.native.recurrence import has_bfloat16
+    from charrnn.models.native.tensors import has_bfloat16
 
     for size in SIZES:
         for cell in CELLS:
             for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
-                found[f"charrnn {cell} {size} {precision}"] = (
-                    B * T / _median_seconds(_charrnn_step(cell, size, precision))
-                )
+                for num_threads in sorted({1, NUM_CORES}):
+                    step = _charrnn_step(cell, size, precision, num_threads=num_threads)
+                    alone = " alone" if num_threads < NUM_CORES else ""
+                    found[f"charrnn {cell} {size} {precision}{alone}"] = B * T / _median_seconds(step)
             found[f"gradient {cell} {size}"] = _gradient_difference(cell, size)
     return found
 
@@ -142,9 +170,10 @@ def measure_torch_steps() -> dict[str, float]:
     return found
 
 
-def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
+def _charrnn_step(
+    cell: str, size: int, precision: str, *, batch_size: int = B, num_threads: int = NUM_CORES
+) -> Callable[[], None]:
     import torch
-    from torch.nn import functional as F
 
     from charrnn.models.layer import Backend
     from charrnn.models.network import CharRNN
@@ -152,17 +181,17 @@ def _charrnn_step(cell: str, size: int, precision: str) -> Callable[[], None]:
     from charrnn.training.optimizer import Optimizer
     from charrnn.training.settings import TrainingSettings
 
-    torch.set_num_threads(NUM_CORES)
-    model = CharRNN(ModelSettings(vocab_size=V, cell=cell, hidden_size=size), Backend("native", NUM_CORES, precision))
+    torch.set_num_threads(1)  # as a run leaves it
+    model = CharRNN(ModelSettings(vocab_size=V, cell=cell, hidden_size=size), Backend("native", num_threads, precision))
     model.initialize(0)
-    optimizer = Optimizer(model.weights(), TrainingSettings(batch_size=B, bptt=T, learning_rate=1e-3, steps=1))
-    ids = torch.randint(0, V, (T + 1, B))
-    state = model.zero_state(B)
+    training = TrainingSettings(batch_size=batch_size, bptt=T, learning_rate=1e-3, steps=1)
+    optimizer = Optimizer(model.weights(), training, native_threads=num_threads)
+    ids = torch.randint(0, V, (T + 1, batch_size))
+    state = model.zero_state(batch_size)
 
     def step() -> None:
         nonlocal state
-        logits, after = model(ids[:-1], state)
-        loss = F.cross_entropy(logits.flatten(0, 1), ids[1:].flatten())
+        loss, after = model.loss(ids[:-1], ids[1:], state)
         state = after.map(torch.Tensor.detach)
         for weight in model.weights().values():
             weight.grad = None
@@ -203,11 +232,11 @@ def _gradient_difference(cell: str, size: int) -> float:
     )
 
 
-def _product(dtype: Any, size: int = 2048) -> float:
-    """GFLOP/s of a square product by torch on all cores: the ceiling."""
+def _product(dtype: Any, size: int = 2048, *, num_threads: int = NUM_CORES) -> float:
+    """GFLOP/s of a square product by torch: the ceiling."""
     import torch
 
-    torch.set_num_threads(NUM_CORES)
+    torch.set_num_threads(num_threads)
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     return 2 * size**3 / _median_seconds(lambda: a @ b) / 1e9
 
@@ -222,7 +251,7 @@ def _flops_per_char(cell: str, size: int) -> float:
 
 
 def report_inference(rounds: int) -> None:
-    """Characters per second of sampling and scoring, GRU 1x256 and 1x512."""
+    """Characters per second of sampling and scoring."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for key, value in _work("inference", "charrnn").items():
@@ -250,15 +279,15 @@ def measure_inference() -> dict[str, float]:
 
     vocab = Vocab.of_text("".join(map(chr, range(32, 32 + V))))
     found = {}
-    for size in SIZES:
-        settings = ModelSettings(vocab_size=V, cell="gru", hidden_size=size)
+    for cell, size in SAMPLED:
+        settings, name = ModelSettings(vocab_size=V, cell=cell, hidden_size=size), f"{cell.upper()} 1x{size}"
         random = np.random.default_rng(0)
         weights = {
-            name: random.uniform(-1, 1, shape).astype(np.float32) / np.float32(size**0.5)
-            for name, shape in settings.parameter_shapes().items()
+            key: (random.uniform(-1, 1, shape) / size**0.5).astype(np.float16).astype(np.float32)  # as models are kept
+            for key, shape in settings.parameter_shapes().items()
         }
         predictor = open_network(settings, weights, num_threads=NUM_CORES)
-        plain = PlainModel("gru", size, V)
+        plain = PlainModel(cell, size, V)
         ids = random.integers(0, V, 1 << 16)
         for num_streams in (1, 64):
             uniforms = random.random((2048 if num_streams == 1 else 256, num_streams))
@@ -268,14 +297,14 @@ def measure_inference() -> dict[str, float]:
                     f, s, uniforms=u, sampling=SamplingSettings()
                 )
             )
-            found[f"charrnn: sample {num_streams} at once @ GRU 1x{size}"] = uniforms.size / seconds
-        found[f"charrnn: score one exact stream @ GRU 1x{size}"] = len(ids) / _median_seconds(
+            found[f"charrnn: sample {num_streams} at once @ {name}"] = uniforms.size / seconds
+        found[f"charrnn: score one exact stream @ {name}"] = len(ids) / _median_seconds(
             lambda p=predictor, x=ids: score_ids(p, x, vocab=vocab)
         )
-        found[f"charrnn: score exactly @ GRU 1x{size}"] = len(ids) / _median_seconds(
+        found[f"charrnn: score exactly @ {name}"] = len(ids) / _median_seconds(
             lambda p=predictor, x=ids: score_exact(p, x, vocab=vocab)
         )
-        found[f"charrnn: score --streams 16 @ GRU 1x{size}"] = len(ids) / _median_seconds(
+        found[f"charrnn: score --streams 16 @ {name}"] = len(ids) / _median_seconds(
             lambda p=predictor, x=ids: score_streams(p, x, vocab=vocab, num_streams=16)
         )
         best: dict[str, float] = {}
@@ -285,7 +314,7 @@ def measure_inference() -> dict[str, float]:
             scored = 8192 / _median_seconds(lambda p=plain, x=ids: score(p, torch.from_numpy(x[:8192])))
             best["sample 1 at once"] = max(drawn, best.get("sample 1 at once", 0.0))
             best["score one exact stream"] = max(scored, best.get("score one exact stream", 0.0))
-        found |= {f"torch: {name} @ GRU 1x{size}": value for name, value in best.items()}
+        found |= {f"torch: {what} @ {name}": value for what, value in best.items()}
     return found
 
 
