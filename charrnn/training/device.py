@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,20 @@ class Placement:
     autocast: bool
     num_threads: int
     note: str = ""
+
+    @contextlib.contextmanager
+    def limits_torch(self) -> Iterator[None]:
+        """While the context is open, torch's operators use the threads that they are to have here.
+
+        Beside the kernels that is one: what is left to torch is small, two pools of threads would compete, and torch's
+        waits for its slowest thread.
+        """
+        before = torch.get_num_threads()
+        torch.set_num_threads(1 if self.backend.path == "native" else self.num_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def signature(self) -> dict[str, Any]:
         """What the last bit of a result depends on beyond the settings."""
@@ -133,7 +147,6 @@ def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Pl
     machine = machine or MachineSettings()
     device, precision = machine.device, machine.precision
     threads = machine.threads or num_cores()
-    torch.set_num_threads(threads)
     kind = device
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -161,8 +174,6 @@ def place(settings: ModelSettings, machine: MachineSettings | None = None) -> Pl
         if reduced and not native.has_bfloat16:
             raise DeviceError("this CPU has no bfloat16 products; use `precision=float32`")
         reduced = native.has_bfloat16 and precision != "float32"
-        # What is left to torch is small; two pools of threads would compete, and torch's waits for its slowest thread.
-        torch.set_num_threads(1)
         backend = Backend("native", threads, "bfloat16" if reduced else "float32")
         return Placement(torch.device("cpu"), backend, False, threads)
     if reduced and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):

@@ -181,7 +181,8 @@ class Run:
             OutputError: nothing could be saved, several times in a row.
         """
         try:
-            yield from self._train(should_stop)
+            with self._placement.limits_torch():
+                yield from self._train(should_stop)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"out of memory at step {self.step}; use a smaller `batch_size`, `bptt` or `hidden_size`, "

@@ -419,3 +419,15 @@ def test_the_best_model_is_scored_exactly_at_the_end_and_so_it_stays(tmp_path, m
     again = list(Run(task, tmp_path, placement=placement, checkpoint=checkpoint).events(never))[-1]
     assert (again.best, again.step, again.reason) == (finished.best, finished.step, "patience")
     assert files_of(tmp_path) == before
+
+
+def test_torch_has_one_thread_beside_the_kernels_and_its_own_number_afterwards(tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        made = make_run(make_task(training={"steps": 4}), tmp_path)
+        within = {torch.get_num_threads() for _ in made.events(never)}
+        assert within == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
