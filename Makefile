@@ -35,8 +35,8 @@ check: $(READY) ## Run linters and type checker alone.
 docs: $(READY) ## Write docs/reference.md anew from the command line.
 	$(BIN)/python -m charrnn.cli.reference > docs/reference.md
 
-pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; half an hour, with a network.
-	$(BIN)/charrnn corpus english shakespeare
+pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; an hour, with a network.
+	$(BIN)/charrnn corpus english shakespeare c
 	$(BIN)/python tests/benchmarks/terminal_picture.py corpora/english.txt docs/pictures/terminal.svg
 	$(BIN)/python tests/benchmarks/notebook_output.py docs/first-steps.ipynb
 	$(BIN)/python tests/benchmarks/loss_picture.py corpora/shakespeare.txt 1.42 docs/pictures/loss.svg
@@ -44,8 +44,9 @@ pictures: $(READY) ## Make the pictures and the notebook's output anew, from rea
 	$(BIN)/charrnn train corpora/shakespeare.txt --minutes 1.42 --name shakespeare --out $(VENV)/pictured
 	$(BIN)/python tests/benchmarks/interactive_picture.py $(VENV)/pictured/shakespeare docs/pictures/interactive.svg
 	$(BIN)/python tests/benchmarks/report_picture.py corpora/shakespeare.txt 1 docs/pictures/report.png
-	$(BIN)/python tests/benchmarks/budgets.py corpora/shakespeare.txt 10 30 85 900 --out $(VENV)/budgets.json
-	$(BIN)/python tests/benchmarks/budgets.py --draw $(VENV)/budgets.json docs/pictures/budgets.svg
+	$(BIN)/python tests/benchmarks/budgets.py corpora/shakespeare.txt 10 30 85 300 900 --out $(VENV)/budgets.json
+	$(BIN)/python tests/benchmarks/budgets.py corpora/c.txt 10 30 85 300 900 --out $(VENV)/budgets-c.json
+	$(BIN)/python tests/benchmarks/budgets.py --draw $(VENV)/budgets.json $(VENV)/budgets-c.json docs/pictures/budgets.svg
 	$(BIN)/python tests/benchmarks/explain_picture.py corpora/shakespeare.txt $(VENV)/explained docs/pictures/explain.png
 	$(BIN)/python tests/benchmarks/explain_picture.py corpora/shakespeare.txt $(VENV)/explained --unit docs/pictures/explain-unit.png
 
