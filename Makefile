@@ -35,7 +35,7 @@ check: $(READY) ## Run linters and type checker alone.
 docs: $(READY) ## Write docs/reference.md anew from the command line.
 	$(BIN)/python -m charrnn.cli.reference > docs/reference.md
 
-pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; an hour, with a network.
+pictures: $(READY) ## Make the pictures and the notebook's output anew, from real runs; over an hour, with a network.
 	$(BIN)/charrnn corpus english shakespeare c
 	$(BIN)/python tests/benchmarks/terminal_picture.py corpora/english.txt docs/pictures/terminal.svg
 	$(BIN)/python tests/benchmarks/notebook_output.py docs/first-steps.ipynb

@@ -18,7 +18,7 @@ from charrnn.training.machine import MachineSettings
 from charrnn.training.settings import TrainingSettings
 
 _ARITHMETIC = 2  # raised when an update gives other bits than before: by order of sums, or by what dropout draws
-_TENSORS_PER_WEIGHT = 6  # the weight, its gradient, two moments, its average, and a copy on the way to the file
+_TENSORS_PER_WEIGHT = 7  # the weight, its gradient, two moments, its average, that rounded, a copy on its way to a file
 _TENSORS_PER_LOGIT = 3  # the logits of a window, their softmax and their gradient
 
 

@@ -135,8 +135,8 @@ class Learner:
     def averaged(self) -> CharRNN:
         """The network of averaged weights, what is evaluated and kept; it stays as it is until this is called again.
 
-        Matrices are rounded to half precision, which costs the loss less than 1e-5 nats: a stream that is drawn one
-        symbol at a time waits for its weights to be read.
+        Matrices are rounded to half precision, because a stream that is drawn symbol by symbol waits for its weights to
+        be read. In seven trained networks, of 256 to 768 units and three cells, the loss moved by less than 1e-5 nats.
         """
         self._averaged.set_weights({name: _rounded(w) for name, w in self._optimizer.averages.items()})
         return self._averaged

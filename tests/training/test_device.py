@@ -94,7 +94,7 @@ def test_an_accelerator_is_one_that_is_named_or_there(monkeypatch):
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made(monkeypatch):
     settings = ModelSettings(vocab_size=7, hidden_size=1000)
     training = TrainingSettings(batch_size=2, bptt=5, learning_rate=0.01, steps=1)
-    needed = 6 * 4 * settings.num_parameters + 3 * 4 * 7 * 2 * 5
+    needed = 7 * 4 * settings.num_parameters + 3 * 4 * 7 * 2 * 5
     monkeypatch.setattr("charrnn.training.device.num_memory_bytes", lambda: needed - 1)
     with pytest.raises(DeviceError, match="`hidden_size` or `num_layers`"):
         check_memory(settings, training)
