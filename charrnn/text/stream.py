@@ -67,21 +67,25 @@ class Streams:
         self._ids = ids
         self._seed = seed
         self._slack = num_targets - self.windows_per_epoch * batch_size * bptt
+        length = self.windows_per_epoch * bptt  # of a stream
+        self._places = np.arange(bptt + 1)[:, None] + length * np.arange(batch_size)  # (T + 1, B) of the first window
+        self._epoch, self._offset = -1, 0  # the epoch whose offset was drawn last
 
     def offset(self, epoch: int) -> int:
         """Where an epoch begins in the text."""
-        return int(np.random.default_rng((self._seed, epoch)).integers(self._slack + 1))
+        if epoch != self._epoch:
+            drawn = np.random.default_rng((self._seed, epoch)).integers(self._slack + 1)
+            self._epoch, self._offset = epoch, int(drawn)
+        return self._offset
 
     def window(self, position: int) -> Window:
         """Window number ``position``, counted from 0 over all epochs."""
         epoch, index = divmod(position, self.windows_per_epoch)
-        length = self.windows_per_epoch * self.bptt  # of a stream
         first = self.offset(epoch) + index * self.bptt
-        starts = first + length * np.arange(self.batch_size)
-        block = np.stack([self._ids[start : start + self.bptt + 1] for start in starts], axis=1).astype(np.int64)
+        block = np.take(self._ids, self._places + first).astype(np.int64)
         if position % _WINDOWS_BETWEEN_RELEASES == 0:
             release(self._ids)
-        return Window(np.ascontiguousarray(block[:-1]), np.ascontiguousarray(block[1:]), index == 0)
+        return Window(block[:-1], block[1:], index == 0)
 
 
 def release(ids: NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ All randomness is a function of (seed, step): weights of the seed, window offset
 import hashlib
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +70,7 @@ class Learner:
             task.model, placement.backend, dropout=settings.dropout, weight_dropout=settings.weight_dropout
         ).to(placement.device)
         self._model.initialize(settings.seed)
+        self._weights = list(self._model.weights().values())
         if weights is not None:
             self._model.set_weights(weights)
         native_threads = placement.backend.num_threads if placement.backend.path == "native" else None
@@ -106,15 +108,14 @@ class Learner:
             kept = torch.from_numpy(goes_on[mine] >= settings.restart)[:, None].to(device)  # (B, 1)
             self._state = self._state.map(lambda part: torch.where(kept, part, 0.0))
         noise = _mixed(settings.seed, self.step, self._world.rank)
-        self._model.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._placement.autocast):
+        reduced = torch.autocast(device.type, torch.bfloat16) if self._placement.autocast else nullcontext()
+        with reduced:
             loss, state = self._model.loss(inputs, targets, self._state, noise=noise)
-        weights = self._model.weights().values()
-        for weight in weights:
+        for weight in self._weights:
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         loss = loss.detach()
-        self._world.average([loss, *(weight.grad for weight in weights if weight.grad is not None)])
+        self._world.average([loss, *(weight.grad for weight in self._weights if weight.grad is not None)])
         rate = learning_rate_at(self.step, settings, num_steps=num_steps, pace=pace)
         norm = self._optimizer.update(rate, step=self.step)
         # A state that is not finite would spoil every later window: such streams start again from zero.

@@ -1,12 +1,14 @@
 """AdamW with clipping and averaged weights, as one update that leaves weights alone when a gradient is not finite."""
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw  # the function: the class loads the compiler, which takes over a second
 
+from charrnn.models.native.optimizer import Parameter, Updater
 from charrnn.training.settings import TrainingSettings
 
 _EPSILON = 1e-8
@@ -94,30 +96,37 @@ class Optimizer:
         return 1 / (1 + self._settings.averaging * step)
 
     def _update_by_kernel(self, learning_rate: float, *, step: int) -> Tensor:
-        from charrnn.models.native.optimizer import Parameter, update
-
-        settings, parameters = self._settings, []
-        num_updates = 1 + int(next(iter(self._moments.values())).updates)
+        gradients = []
         for name, w in self._weights.items():
             if w.grad is None:
                 raise RuntimeError(f"{name} has no gradient")
-            decay = settings.weight_decay if w.ndim > 1 else 0.0
-            moments = self._moments[name]
-            parameters.append(Parameter(w, w.grad, moments.mean, moments.square, self.averages[name], decay))
-        norm = update(
-            parameters,
-            rate=learning_rate,
+            gradients.append(w.grad)
+        counts = [moments.updates for moments in self._moments.values()]
+        num_updates = 1 + int(counts[0])
+        norm = self._updater.update(gradients, rate=learning_rate, num_updates=num_updates, toward=self._toward(step))
+        if math.isfinite(norm):
+            torch._foreach_add_(counts, 1)
+        return torch.tensor(norm)
+
+    @cached_property
+    def _updater(self) -> Updater:
+        settings = self._settings
+        return Updater(
+            [
+                Parameter(
+                    w,
+                    self._moments[name].mean,
+                    self._moments[name].square,
+                    self.averages[name],
+                    settings.weight_decay if w.ndim > 1 else 0.0,
+                )
+                for name, w in self._weights.items()
+            ],
             betas=(settings.beta1, settings.beta2),
             epsilon=_EPSILON,
             clip=settings.grad_clip,
-            num_updates=num_updates,
-            toward=self._toward(step),
             num_threads=self._native_threads or 1,
         )
-        if math.isfinite(norm):
-            for moments in self._moments.values():
-                moments.updates.fill_(num_updates)
-        return torch.tensor(norm)
 
     def state(self) -> dict[str, Tensor]:
         """Averages, moments and update counts, by "<kind>/<parameter name>"."""

@@ -1,4 +1,4 @@
-"""One AdamW update of all weights by the C kernel, with the gradient's norm and the averages."""
+"""AdamW updates of all weights by the C kernel, with the gradient's norm and the averages."""
 
 import ctypes
 from collections.abc import Sequence
@@ -14,11 +14,10 @@ _CHUNK = 1 << 14  # CHUNK in optimizer.c
 
 
 class Parameter(NamedTuple):
-    """A weight and what belongs to it: float32 on the CPU, contiguous, of one shape.
+    """A weight and what belongs to it: float32 on the CPU, contiguous, of one shape; all changed in place.
 
     Attributes:
-        weight: changed in place, as are the moments and the average.
-        gradient: of the loss.
+        weight: as training has it.
         mean: of gradients.
         square: mean of their squares.
         average: of weights.
@@ -26,7 +25,6 @@ class Parameter(NamedTuple):
     """
 
     weight: Tensor
-    gradient: Tensor
     mean: Tensor
     square: Tensor
     average: Tensor
@@ -54,61 +52,75 @@ class _WeightsUpdate(ctypes.Structure):
     ]
 
 
-def update(
-    parameters: Sequence[Parameter],
-    *,
-    rate: float,
-    betas: tuple[float, float],
-    epsilon: float,
-    clip: float,
-    num_updates: int,
-    toward: float,
-    num_threads: int,
-) -> float:
-    """Updates all weights; where the norm of the whole gradient is not finite, only the averages.
+class Updater:
+    """Updates all weights at once, again and again.
 
     Args:
-        parameters: what is updated.
-        rate: learning rate.
+        parameters: what is updated; the tensors stay where they are.
         betas: shares of the moments that are kept.
         epsilon: added to the root of the mean square.
         clip: most that the norm may be; a larger gradient is scaled down to it.
-        num_updates: their number with this one.
-        toward: share by which averages move to the weights.
         num_threads: most threads to use; no result depends on it.
-
-    Returns:
-        The norm before clipping.
 
     Raises:
         RuntimeError: there is no library, or a tensor is not as it must be.
     """
-    rows = (_Parameter * len(parameters))()
-    num_chunks, held = 0, []
-    for row, parameter in zip(rows, parameters, strict=True):
-        row.count, row.decay = parameter.weight.numel(), parameter.decay
-        num_chunks += -(-row.count // _CHUNK)
-        for name, tensor in parameter._asdict().items():
-            if isinstance(tensor, Tensor):
-                laid_out = floats(name, tensor, *parameter.weight.shape)
-                if name != "gradient" and laid_out.data_ptr() != tensor.data_ptr():
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        *,
+        betas: tuple[float, float],
+        epsilon: float,
+        clip: float,
+        num_threads: int,
+    ) -> None:
+        self._parameters, self._betas = parameters, betas
+        self._rows = (_Parameter * len(parameters))()
+        num_chunks = 0
+        for row, parameter in zip(self._rows, parameters, strict=True):
+            row.count, row.decay = parameter.weight.numel(), parameter.decay
+            num_chunks += -(-row.count // _CHUNK)
+            for name in ("weight", "mean", "square", "average"):
+                tensor = getattr(parameter, name)
+                address = floats(name, tensor, *parameter.weight.shape).data_ptr()
+                if address != tensor.data_ptr():
                     raise RuntimeError(f"{name} is not contiguous, so it cannot be changed in place")
-                held.append(laid_out)
-                setattr(row, name, laid_out.data_ptr())
-    squares = torch.empty(num_chunks, dtype=torch.float64)
-    job = _WeightsUpdate(
-        num_parameters=len(parameters),
-        num_threads=num_threads,
-        parameters=ctypes.addressof(rows),
-        squares=squares.data_ptr(),
-        rate=rate,
-        beta1=betas[0],
-        beta2=betas[1],
-        epsilon=epsilon,
-        clip=clip,
-        correction1=1 - betas[0] ** num_updates,
-        correction2=1 - betas[1] ** num_updates,
-        toward=toward,
-    )
-    library_functions().charrnn_update(ctypes.byref(job))
-    return float(job.norm)
+                setattr(row, name, address)
+        self._squares = torch.empty(num_chunks, dtype=torch.float64)
+        self._job = _WeightsUpdate(
+            num_parameters=len(parameters),
+            num_threads=num_threads,
+            parameters=ctypes.addressof(self._rows),
+            squares=self._squares.data_ptr(),
+            beta1=betas[0],
+            beta2=betas[1],
+            epsilon=epsilon,
+            clip=clip,
+        )
+        self._update = library_functions().charrnn_update
+
+    def update(self, gradients: Sequence[Tensor], *, rate: float, num_updates: int, toward: float) -> float:
+        """Updates all weights; where the norm of the whole gradient is not finite, only the averages.
+
+        Args:
+            gradients: of the loss, one for each parameter.
+            rate: learning rate.
+            num_updates: their number with this one.
+            toward: share by which averages move to the weights.
+
+        Returns:
+            The norm before clipping.
+
+        Raises:
+            RuntimeError: a gradient is not float32 on the CPU, or of another shape than its weight.
+        """
+        held = []
+        for row, parameter, gradient in zip(self._rows, self._parameters, gradients, strict=True):
+            held.append(floats("a gradient", gradient, *parameter.weight.shape))
+            row.gradient = held[-1].data_ptr()
+        job = self._job
+        job.rate, job.toward = rate, toward
+        job.correction1, job.correction2 = (1 - beta**num_updates for beta in self._betas)
+        self._update(ctypes.byref(job))
+        return float(job.norm)
