@@ -25,17 +25,22 @@ def dropout(x: Tensor, probability: float, *, seed: int, num_threads: int = 1) -
 
     Source: Srivastava et al. 2014; the hash is the finalizer of MurmurHash3, Appleby 2008.
     """
-    num_dropped = min(round(256 * probability), 255)
-    if num_dropped == 0:
+    of_256 = num_dropped(probability)
+    if of_256 == 0:
         return x
-    seed = _scrambled(seed)
+    seed = scrambled(seed)
     if x.device.type == "cpu" and x.dtype == torch.float32 and library() is not None:
-        dropped: Tensor = _Dropout.apply(x, num_dropped, seed, num_threads)  # type: ignore[no-untyped-call]
+        dropped: Tensor = _Dropout.apply(x, of_256, seed, num_threads)  # type: ignore[no-untyped-call]
         return dropped
-    return x * (_bytes(x, seed) >= num_dropped).to(x.dtype).mul_(256 / (256 - num_dropped))
+    return x * (_bytes(x, seed) >= of_256).to(x.dtype).mul_(256 / (256 - of_256))
 
 
-def _scrambled(seed: int) -> int:
+def num_dropped(probability: float) -> int:
+    """Elements of 256 that are dropped, 0 to 255."""
+    return min(round(256 * probability), 255)
+
+
+def scrambled(seed: int) -> int:
     """Another 63-bit number, so that neighbouring seeds have nothing in common; splitmix64, Steele et al. 2014."""
     z = (seed + 0x9E3779B97F4A7C15) % (1 << 64)
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % (1 << 64)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from charrnn.models.cells import State
+from charrnn.models.native.gradients import WindowGradients, suits
 from charrnn.models.network import CharRNN
 from charrnn.text.stream import Streams
 from charrnn.training.device import Placement
@@ -71,6 +72,7 @@ class Learner:
         ).to(placement.device)
         self._model.initialize(settings.seed)
         self._weights = list(self._model.weights().values())
+        self._by_kernels = self._kernel_gradients()
         if weights is not None:
             self._model.set_weights(weights)
         native_threads = placement.backend.num_threads if placement.backend.path == "native" else None
@@ -108,24 +110,30 @@ class Learner:
             kept = torch.from_numpy(goes_on[mine] >= settings.restart)[:, None].to(device)  # (B, 1)
             self._state = self._state.map(lambda part: torch.where(kept, part, 0.0))
         noise = _mixed(settings.seed, self.step, self._world.rank)
-        reduced = torch.autocast(device.type, torch.bfloat16) if self._placement.autocast else nullcontext()
-        with reduced:
-            loss, state = self._model.loss(inputs, targets, self._state, noise=noise)
-        for weight in self._weights:
-            weight.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        loss = loss.detach()
+        loss, state = self._set_gradients(inputs, targets, noise)
         self._world.average([loss, *(weight.grad for weight in self._weights if weight.grad is not None)])
         rate = learning_rate_at(self.step, settings, num_steps=num_steps, pace=pace)
         norm = self._optimizer.update(rate, step=self.step)
         # A state that is not finite would spoil every later window: such streams start again from zero.
         finite = torch.isfinite(norm)
-        self._state = state.map(lambda part: torch.where(finite, part.detach().float(), 0.0))
+        self._state = state.map(lambda part: torch.where(finite, part.float(), 0.0))
         self.step += 1
         loss = loss.double()
         counted = torch.isfinite(loss)
         self._interval += torch.stack([torch.where(counted, loss, 0.0), counted.double()])
         return Update(loss, norm, rate)
+
+    def _set_gradients(self, inputs: Tensor, targets: Tensor, noise: int) -> tuple[Tensor, State]:
+        """Gives the weights the gradients of a window's loss; returns it and the state after the window."""
+        if self._by_kernels is not None:
+            return self._by_kernels.run(inputs, targets, self._state, noise=noise)
+        reduced = torch.autocast(inputs.device.type, torch.bfloat16) if self._placement.autocast else nullcontext()
+        with reduced:
+            loss, state = self._model.loss(inputs, targets, self._state, noise=noise)
+        for weight in self._weights:
+            weight.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), state.map(Tensor.detach)
 
     def take_mean_loss(self) -> float:
         """Mean training loss in nats per symbol since the last call; nan where no update had a finite one."""
@@ -166,6 +174,19 @@ class Learner:
         )
         self._interval.copy_(tensors["interval"])
         self.step = step
+
+    def _kernel_gradients(self) -> WindowGradients | None:
+        """What computes gradients without torch, where it can be had; the weights have its arrays as theirs."""
+        model, settings, backend = self._model, self._settings, self._placement.backend
+        if not suits(model.settings, backend):
+            return None
+        weights = {name: weight.detach() for name, weight in model.weights().items()}
+        dropouts = {"dropout": settings.dropout, "weight_dropout": settings.weight_dropout}
+        shape = settings.bptt, self._columns.stop - self._columns.start
+        found = WindowGradients(model.settings, weights, backend, **dropouts, window_shape=shape)
+        for name, weight in model.weights().items():
+            weight.grad = found.gradients[name]
+        return found
 
     def _zero_state(self) -> State:
         return self._model.zero_state(self._columns.stop - self._columns.start)

@@ -16,7 +16,7 @@
 
 #define COLUMN_PANELS 6 /* panels of columns of grad_weight that a part makes */
 
-/* Mirrors `_Output` in output.py. Arrays are float32 but for targets and nats, and contiguous. */
+/* Mirrors `Output` in output.py. Arrays are float32 but for targets and nats, and contiguous. */
 typedef struct {
   int64_t N, H, V, num_threads, precision;
   const float *hidden, *weight;                 /* (N, H), (V, H) */

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from charrnn.models.native.tensors import PRECISIONS, Precision, call, floats
+from charrnn.models.native.tensors import PRECISIONS, Precision, call, floats, whole_numbers
 
 
-class _Output(ctypes.Structure):
+class Output(ctypes.Structure):
     """Mirrors ``Output`` in output.c."""
 
     _fields_ = [
@@ -66,19 +66,18 @@ class _OutputLoss(torch.autograd.Function):
         hidden = floats("hidden", hidden, num_rows, size)
         weight = floats("weight", weight, num_symbols, size)
         bias = None if bias is None else floats("bias", bias, num_symbols)
-        if targets.shape != (num_rows,) or targets.is_floating_point() or targets.device.type != "cpu":
-            raise RuntimeError(f"targets are {targets.dtype} {tuple(targets.shape)}; they must be one for each row")
+        targets = whole_numbers("targets", targets, num_rows)
         nats = torch.empty(num_rows, dtype=torch.float64)
         gradients = torch.empty_like(hidden), torch.empty_like(weight), None if bias is None else torch.empty_like(bias)
         call(
             "charrnn_output",
-            _Output,
+            Output,
             {"N": num_rows, "H": size, "V": num_symbols, "num_threads": max(1, num_threads)}
             | {"precision": PRECISIONS[precision]},
             hidden=hidden,
             weight=weight,
             bias=bias,
-            targets=targets.to(torch.int64).contiguous(),
+            targets=targets,
             nats=nats,
             grad_hidden=gradients[0],
             grad_weight=gradients[1],

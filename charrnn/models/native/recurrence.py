@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from charrnn.models.native.kernel import cell_facts, kernel_number
-from charrnn.models.native.tensors import PRECISIONS, Precision, call, floats
+from charrnn.models.native.tensors import PRECISIONS, Precision, call, floats, whole_numbers
 
 
-class _Window(ctypes.Structure):
+class Window(ctypes.Structure):
     """Mirrors ``Window`` in window.h."""
 
     _fields_ = [
@@ -87,9 +87,7 @@ class _Recurrence(torch.autograd.Function):
             x = floats("x", x, steps, batch_size, rows)
         else:
             x = floats("the input table", x, len(x), rows)
-            if ids.shape != (steps, batch_size) or ids.is_floating_point() or ids.device.type != "cpu":
-                raise RuntimeError(f"ids are {ids.dtype} {tuple(ids.shape)}; they must be whole numbers (T, B)")
-            ids = ids.to(torch.int64).contiguous()
+            ids = whole_numbers("ids", ids, steps, batch_size)
         weight_hh = floats("weight_hh", weight_hh, rows, size)
         if bias_hh is not None:
             bias_hh = floats("bias_hh", bias_hh, rows)
@@ -104,7 +102,7 @@ class _Recurrence(torch.autograd.Function):
         ctx.numbers |= {"num_threads": max(1, num_threads), "precision": PRECISIONS[precision]}
         call(
             "charrnn_forward",
-            _Window,
+            Window,
             ctx.numbers,
             x=x,
             ids=ids,
@@ -142,7 +140,7 @@ class _Recurrence(torch.autograd.Function):
         grad_weight = torch.empty(rows, size)
         call(
             "charrnn_backward",
-            _Window,
+            Window,
             ctx.numbers,
             ids=ids,
             weight_hh=weight_hh,

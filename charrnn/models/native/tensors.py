@@ -26,15 +26,24 @@ def has_tiles() -> bool:
 
 
 def call(name: str, structure: type[ctypes.Structure], numbers: Mapping[str, float], **tensors: Tensor | None) -> None:
-    """Calls a kernel with a structure of numbers and of the tensors' addresses.
+    """Calls a kernel with a structure of numbers and of the tensors' addresses; see ``run``."""
+    run(name, structure(**numbers, **addresses(**tensors)))
+
+
+def addresses(**tensors: Tensor | None) -> dict[str, int]:
+    """Where tensors lie, by name; those that there are."""
+    return {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+
+
+def run(name: str, structure: ctypes.Structure) -> None:
+    """Calls a kernel.
 
     Raises:
         MemoryError: there was none.
         IndexError: an id is outside its table.
         RuntimeError: the processor lacks the precision.
     """
-    addresses = {key: tensor.data_ptr() for key, tensor in tensors.items() if tensor is not None}
-    status = getattr(library_functions(), name)(ctypes.byref(structure(**numbers, **addresses)))
+    status = getattr(library_functions(), name)(ctypes.byref(structure))
     if status == _NO_MEMORY:
         raise MemoryError(f"{name}: out of memory")
     if status == _BAD_ID:
@@ -53,7 +62,15 @@ def floats(name: str, tensor: Tensor | None, *shape: int) -> Tensor:
     return tensor.detach().contiguous()
 
 
-class _Dropout(ctypes.Structure):
+def whole_numbers(name: str, tensor: Tensor, *shape: int) -> Tensor:
+    """The tensor as int64, laid out for C, its size checked."""
+    if tensor.shape != shape or tensor.is_floating_point() or tensor.device.type != "cpu":
+        found = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+        raise RuntimeError(f"{name} is {found}; it must be whole numbers {shape} on the CPU")
+    return tensor.to(torch.int64).contiguous()
+
+
+class Dropout(ctypes.Structure):
     """Mirrors ``Dropout`` in dropout.c."""
 
     _fields_ = [
@@ -68,5 +85,5 @@ def drop(x: Tensor, *, num_dropped: int, seed: int, num_threads: int) -> Tensor:
     x = floats("x", x, *x.shape)
     to = torch.empty_like(x)
     numbers = {"count": x.numel(), "num_threads": num_threads, "seed": seed, "num_dropped": num_dropped}
-    call("charrnn_dropout", _Dropout, {**numbers, "scale": 256 / (256 - num_dropped)}, given=x, to=to)
+    call("charrnn_dropout", Dropout, {**numbers, "scale": 256 / (256 - num_dropped)}, given=x, to=to)
     return to

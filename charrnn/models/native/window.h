@@ -10,7 +10,7 @@
 
 enum { OK, NO_MEMORY, BAD_ID, NO_BF16, NOT_FINITE };
 
-/* Mirrors `_Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
+/* Mirrors `Window` in recurrence.py. Arrays are float32, contiguous, time-major. */
 typedef struct {
   int64_t cell, T, B, H, V, num_threads, precision; /* cell: the number that charrnn_cell gives */
   const float *x;            /* (T, B, G*H) input's share of the gates; with ids: (V, G*H), one row per symbol */
