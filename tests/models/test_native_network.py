@@ -114,6 +114,24 @@ def test_neither_neighbours_nor_grouping_nor_threads_change_a_bit(kind: str, kep
             assert np.array_equal(alone[0][:, 0], hidden[:, stream])
 
 
+@pytest.mark.parametrize("cell", WITH_KERNEL)
+def test_threads_that_share_the_units_of_one_stream_change_no_bit(cell: str) -> None:
+    settings = model(cell, size=370, vocab=11)  # large enough to be shared, whatever the cell
+    weights = random_weights(settings)
+    rng = np.random.default_rng(2)
+    ids, uniforms = rng.integers(11, size=(70, 1)), rng.random((70, 1))
+    engine = network.NativeNetwork(settings, weights)
+    state = random_state(engine, 1)
+    nats, after = engine.score(ids, ids, state)
+    drawn, _, _ = engine.generate(ids[0], state, uniforms=uniforms, sampling=SamplingSettings())
+    for num_threads in (2, 3, 64):
+        sharing = network.NativeNetwork(settings, weights, num_threads=num_threads)
+        found, last = sharing.score(ids, ids, state)
+        assert np.array_equal(found, nats)
+        assert all(np.array_equal(part, other) for part, other in zip(last, after, strict=True))
+        assert np.array_equal(sharing.generate(ids[0], state, uniforms=uniforms, sampling=SamplingSettings())[0], drawn)
+
+
 def narrowed(logits: Array, *, temperature: float, top_k: int, top_p: float, min_p: float) -> Array:
     """The probabilities as the words define them, symbol by symbol."""
     z = [value / temperature for value in logits.tolist()]

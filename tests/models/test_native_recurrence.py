@@ -440,7 +440,11 @@ int main(void) {
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 @pytest.mark.parametrize(
     "target",
-    [(), ("-march=native",), ("-march=native", "-DCACHE_BYTES=0", "-DSPLIT_FROM=0", "-DPART_WEIGHTS=1")],
+    [
+        (),
+        ("-march=native",),
+        ("-march=native", "-DCACHE_BYTES=0", "-DSPLIT_FROM=0", "-DPART_WEIGHTS=1", "-DSHARED_BYTES=0"),
+    ],
     ids=["baseline", "native", "shared units"],
 )
 def test_the_kernels_are_clean_under_sanitizers(tmp_path: Path, target: tuple[str, ...], sanitizers: str) -> None:

@@ -2,9 +2,10 @@
  *
  * Legend: T steps, B streams, E embedding size, H units, G gates, V symbols, L layers, S saved blocks.
  *
- * Each thread takes some of the streams through all steps. Where the symbols are known beforehand, some steps are
- * taken together layer by layer, so that the products that do not wait for the step before them (the input's share of
- * the upper layers' gates, the logits) read their weights once for many rows.
+ * Each thread takes some of the streams through all steps; of one stream alone, some of the units of its large layers
+ * through each step. Where the symbols are known beforehand, some steps are taken together layer by layer, so that the
+ * products that do not wait for the step before them (the input's share of the upper layers' gates, the logits) read
+ * their weights once for many rows.
  *
  * One stream alone waits for its weights to be read: those that half precision holds without loss are read in it.
  *
@@ -24,6 +25,13 @@
 #include "weights.h"
 
 #define CHUNK_ROWS 64 /* rows (steps x streams) taken together */
+/* Threads share the units of one stream where its recurrent weights take as many bytes, since a step of fewer takes
+ * less time than they need to meet, and where there are as many steps, which is worth waking them. */
+#ifndef SHARED_BYTES
+#define SHARED_BYTES (1 << 19)
+#endif
+#define SHARED_STEPS 16
+#define MAX_SHARING 8 /* threads: more would do little but meet */
 
 /* Mirrors `_Run` in network.py. */
 typedef struct {
@@ -143,6 +151,8 @@ typedef struct {
   const Run *run;
   const Network *network;
   long first, n, most_steps;
+  long num_sharing;      /* threads that share the units of these streams */
+  Counter *counters;     /* (num_sharing + 1,) by which they meet */
   int64_t *ids;          /* (most_steps, n) */
   float *hidden, *cells; /* (most_steps + 1, n, H) */
   float *embedded;       /* (most_steps, n, E) */
@@ -156,6 +166,7 @@ typedef struct {
 static long part_allocate(Part *part) {
   const Network *network = part->network;
   long H = network->H, rows = part->most_steps * part->n;
+  part->counters = (Counter *)new_floats((part->num_sharing + 1) * (long)(sizeof(Counter) / sizeof(float)));
   part->ids = malloc((size_t)rows * sizeof(int64_t));
   part->hidden = new_floats((rows + part->n) * H);
   part->cells = new_floats(network->cell->has_cell ? (rows + part->n) * H : 1);
@@ -166,11 +177,12 @@ static long part_allocate(Part *part) {
   part->logits = new_floats(MAX_ROWS * network->output.padded);
   part->weights = malloc((size_t)network->V * sizeof(double));
   part->ranked = malloc((size_t)network->V * sizeof(int64_t));
-  return part->ids && part->hidden && part->cells && part->embedded && part->x && part->saved && part->logits &&
-         part->weights && part->ranked;
+  return part->counters && part->ids && part->hidden && part->cells && part->embedded && part->x && part->saved &&
+         part->logits && part->weights && part->ranked;
 }
 
 static void part_free(Part *part) {
+  free(part->counters);
   free(part->ids);
   free(part->hidden);
   free(part->cells);
@@ -229,8 +241,13 @@ static void advance(Part *part, long begin, long steps) {
     job.half = part->n == 1 ? layer->half : NULL;
     job.bias = layer->bias;
     job.saved = part->saved;
+    job.turn = begin;
     if (window.x == part->x) job.x_stride = layer->input.padded;
-    recurrence_forward_part(&job, 0);
+    job.unit_parts = job.num_parts = min_long(part->num_sharing, job.panels);
+    job.begun = part->counters;
+    job.ended = part->counters + job.num_parts;
+    for (long i = 0; i <= job.num_parts; i++) atomic_init(&job.begun[i].value, 0);
+    team_run(recurrence_forward_part, &job, job.num_parts, job.num_parts);
     memcpy(run->hidden + at, part->hidden + steps * nH, state_bytes);
     if (network->cell->has_cell) memcpy(run->cells + at, part->cells + steps * nH, state_bytes);
     if (run->all_hidden) keep_states(part, run->all_hidden, part->hidden, begin, steps, l);
@@ -239,6 +256,13 @@ static void advance(Part *part, long begin, long steps) {
 }
 
 /* ---- a run ---- */
+
+/* How many threads share the units of a run's only stream. */
+static long num_sharing(const Run *run) {
+  const Network *network = run->network;
+  long bytes = network->cell->num_gates * network->H * network->H * (long)sizeof(float);
+  return run->B == 1 && run->T >= SHARED_STEPS && bytes >= SHARED_BYTES ? min_long(run->num_threads, MAX_SHARING) : 1;
+}
 
 typedef struct {
   const Run *run;
@@ -297,6 +321,7 @@ static void run_part(void *data, long index) {
   const Run *run = task->run;
   long first = index * run->B / task->num_parts, last = (index + 1) * run->B / task->num_parts;
   Part part = {.run = run, .network = run->network, .first = first, .n = last - first};
+  part.num_sharing = num_sharing(run);
   part.most_steps = run->drawn ? 1 : min_long(run->T, CHUNK_ROWS / part.n > 1 ? CHUNK_ROWS / part.n : 1);
   int status = NO_MEMORY;
   if (part_allocate(&part)) {

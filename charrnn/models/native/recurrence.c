@@ -95,7 +95,7 @@ INLINE void forward_stage(const Cell *cell, long s, const Job *job, long stage, 
                                            : stage_factors(job, stage, b, saved + this->factors * H, saved_stride, 0);
   for (long i = range.first; i < range.last; i++) {
     /* There and back: of weights that exceed a cache, each step then finds in it what the step before read last. */
-    long panel = t & 1 ? range.first + range.last - 1 - i : i;
+    long panel = (t + job->turn) & 1 ? range.first + range.last - 1 - i : i;
     gate_sums(job, panel, this->first, this->last, R, factors, sums);
     for (int r = 0; r < R; r++) {
       const float *x = input_row(job, t, b + r);
