@@ -18,6 +18,7 @@ _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
 _MOST_ONE_HOT = 512  # symbols
+_SIZES = ((192, 15), (256, 50), (384, 170), (512, 450), (768, math.inf))  # units, and the most seconds they serve
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _hidden_size(num_symbols: int, cell: str, seconds: float, *, on_gpu: bool) -
         return 256
     if cell == "rnn":  # gains more from updates than from units
         return 256 if seconds < 240 else 512
-    return next(size for size, most in ((256, 25), (384, 60), (512, 240), (768, math.inf)) if seconds <= most)
+    return next(size for size, most in _SIZES if seconds <= most)
 
 
 def _epochs(num_symbols: int, speed: float, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
