@@ -172,33 +172,29 @@ def measure_torch_steps() -> dict[str, float]:
 
 def _charrnn_step(
     cell: str, size: int, precision: str, *, batch_size: int = B, num_threads: int = NUM_CORES
-) -> Callable[[], None]:
+) -> Callable[[], object]:
+    """A whole update of a run: window, loss, gradients, clipping, AdamW, averages."""
+    from types import SimpleNamespace
+
+    import numpy as np
     import torch
 
     from charrnn.models.layer import Backend
-    from charrnn.models.network import CharRNN
     from charrnn.models.settings import ModelSettings
-    from charrnn.training.optimizer import Optimizer
+    from charrnn.training.device import Placement
+    from charrnn.training.learner import Learner
     from charrnn.training.settings import TrainingSettings
+    from charrnn.training.world import ALONE
 
     torch.set_num_threads(1)  # as a run leaves it
-    model = CharRNN(ModelSettings(vocab_size=V, cell=cell, hidden_size=size), Backend("native", num_threads, precision))
-    model.initialize(0)
-    training = TrainingSettings(batch_size=batch_size, bptt=T, learning_rate=1e-3, steps=1)
-    optimizer = Optimizer(model.weights(), training, native_threads=num_threads)
-    ids = torch.randint(0, V, (T + 1, batch_size))
-    state = model.zero_state(batch_size)
-
-    def step() -> None:
-        nonlocal state
-        loss, after = model.loss(ids[:-1], ids[1:], state)
-        state = after.map(torch.Tensor.detach)
-        for weight in model.weights().values():
-            weight.grad = None
-        loss.backward()
-        optimizer.update(1e-3, step=1)
-
-    return step
+    task = SimpleNamespace(
+        train_ids=np.random.default_rng(0).integers(V, size=1_000_000).astype(np.uint8),
+        model=ModelSettings(vocab_size=V, cell=cell, hidden_size=size),
+        training=TrainingSettings(batch_size=batch_size, bptt=T, learning_rate=1e-3, steps=1),
+    )
+    placement = Placement(torch.device("cpu"), Backend("native", num_threads, precision), False, num_threads)
+    learner = Learner(task, placement=placement, weights=None, world=ALONE)
+    return lambda: learner.update(num_steps=None)
 
 
 def _gradient_difference(cell: str, size: int) -> float:

@@ -18,13 +18,14 @@ import torch
 from bench import _charrnn_step, _flops_per_char, _product, busy_neighbour
 
 from charrnn.machine import num_cores
-from charrnn.models.native import output, recurrence
+from charrnn.models.native import gradients
 from charrnn.training.device import keep_freed_memory
 from charrnn.training.optimizer import Optimizer
 
 T, V = 64, 65
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 SAVED = {"rnn": 0, "lstm": 5, "gru": 4}  # arrays (T, B, H) that the backward pass reads besides hidden states
+KERNELS = {"charrnn_forward": "forward", "charrnn_output": "output and loss", "charrnn_backward": "backward"}
 PARTS = ("forward", "output and loss", "backward", "optimizer", "between")
 
 
@@ -106,8 +107,6 @@ def measure(
 @contextmanager
 def watched() -> Iterator[dict[str, float]]:
     """Seconds spent in each function of interest while the context is open."""
-    from charrnn.models.network import CharRNN
-
     seconds: dict[str, float] = {}
     places: list[tuple[object, str, Callable[..., object]]] = []
 
@@ -125,10 +124,7 @@ def watched() -> Iterator[dict[str, float]]:
         places.append((owner, name, original))
         setattr(owner, name, timed)
 
-    watch(recurrence, "call", lambda name, *_: name.removeprefix("charrnn_"))
-    watch(output, "call", lambda *_: "output and loss")
-    watch(CharRNN, "loss", lambda *_: "model")
-    watch(torch.Tensor, "backward", lambda *_: "all backward")
+    watch(gradients, "run", lambda name, *_: KERNELS[name])
     watch(Optimizer, "update", lambda *_: "optimizer")
     try:
         yield seconds
