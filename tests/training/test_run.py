@@ -13,13 +13,13 @@ from tiny_run import NAMES, ON_ONE_THREAD, StopAfter, files_of, make_run, make_t
 from charrnn.errors import DivergedError, OutputError
 from charrnn.inference.language_model import LanguageModel
 from charrnn.models.native.build import library
-from charrnn.models.network import CharRNN
 from charrnn.storage import metrics
 from charrnn.storage.model_file import read_model, write_model
 from charrnn.storage.run_files import METRICS_NAME
 from charrnn.training import event, history, run
 from charrnn.training.checkpoint import read_checkpoint
 from charrnn.training.device import place
+from charrnn.training.learner import Learner
 from charrnn.training.machine import MachineSettings
 from charrnn.training.run import Run
 
@@ -143,11 +143,18 @@ def test_the_run_ends_early_when_patience_is_exhausted_and_keeps_the_best(tmp_pa
     assert read_model(tmp_path / "run").facts["step"] == finished.best_step
 
 
-def test_a_run_whose_gradients_stay_not_finite_ends_with_its_checkpoint_whole(tmp_path):
+def test_a_run_whose_gradients_stay_not_finite_ends_with_its_checkpoint_whole(monkeypatch, tmp_path):
     task = make_task(training={"steps": 5000, "eval_every": 4, "patience": 5000})
     going = make_run(task, tmp_path / "run")
-    weight = going._learner._model.output.weight
-    weight.register_hook(lambda gradient: gradient * (math.inf if going.step >= 8 else 1))
+    compute = Learner._set_gradients
+
+    def spoiled(self, *window):
+        found = compute(self, *window)
+        if going.step >= 8:
+            self._model.output.weight.grad.fill_(math.inf)
+        return found
+
+    monkeypatch.setattr(Learner, "_set_gradients", spoiled)
     with pytest.raises(DivergedError, match=r"not finite in .* none was applied.*`learning_rate`"):
         list(going.events(never))
     assert read_checkpoint(tmp_path / "run" / "training.safetensors").step >= 8
@@ -234,15 +241,19 @@ def followed(going, directory):
 
 
 def lose(monkeypatch, is_lost):
-    """Makes the loss NaN in those updates for which ``is_lost`` says so; they are counted from 0."""
+    """Makes loss and gradients NaN in those updates for which ``is_lost`` says so; they are counted from 0."""
     count = iter(range(10**9))
-    whole = CharRNN.loss
+    compute = Learner._set_gradients
 
-    def lost(self, *arguments, **options):
-        loss, state = whole(self, *arguments, **options)
-        return loss * math.nan if is_lost(next(count)) else loss, state
+    def lost(self, *window):
+        loss, state = compute(self, *window)
+        if not is_lost(next(count)):
+            return loss, state
+        for weight in self._weights:
+            weight.grad.fill_(math.nan)
+        return loss * math.nan, state
 
-    monkeypatch.setattr(CharRNN, "loss", lost)
+    monkeypatch.setattr(Learner, "_set_gradients", lost)
 
 
 DIVERGING = {
