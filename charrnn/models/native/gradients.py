@@ -56,11 +56,8 @@ class WindowGradients:
         self._weights = {name: floats(name, w, *w.shape) for name, w in weights.items()}
         self.gradients = {name: torch.empty_like(w) for name, w in self._weights.items()}
         self._shape = steps, streams = window_shape
-        cell, size, num_symbols = (
-            kernel_number(settings.recurrent_cell.kernel),
-            settings.hidden_size,
-            settings.vocab_size,
-        )
+        size, num_symbols = settings.hidden_size, settings.vocab_size
+        cell = kernel_number(settings.recurrent_cell.kernel)
         facts = cell_facts(cell)
         rows = facts.num_gates * size
         numbers = {"H": size, "V": num_symbols, "num_threads": max(1, backend.num_threads)}
