@@ -400,6 +400,7 @@ async function goToSurprise(step) {
     if (!isReady(model, chunkOf(i))) await chunk(model, chunkOf(i));
     if (surprisal(model, i) >= SURPRISE) return choose(i, { scrolls: true });
   }
+  clearTimeout(speaking); // what was to be said of the character before this would take its place
   find("spoken").textContent = step > 0 ? "No surprise after this." : "No surprise before this.";
 }
 
