@@ -95,6 +95,7 @@ def test_what_a_model_of_bytes_writes_is_valid_utf_8(seed, length, temperature, 
     shape = ModelSettings(vocab_size=256, cell="rnn", hidden_size=6)
     random = np.random.default_rng(seed)
     weights = {name: 2 * random.standard_normal(s) for name, s in shape.parameter_shapes().items()}
+    weights["output.bias"][0xBD] = -1e9  # the last byte of U+FFFD, which is never drawn then
     [text] = texts(
         NumpyNetwork(shape, weights),
         Vocab.bytes(),
@@ -105,7 +106,7 @@ def test_what_a_model_of_bytes_writes_is_valid_utf_8(seed, length, temperature, 
     )
     assert len(text) == length
     assert text.encode("utf-8").decode("utf-8") == text
-    assert "\ufffd" not in text or temperature > 0  # a replacement character is only ever drawn, never put in
+    assert "\ufffd" not in text  # nor put in where bytes are no character
 
 
 def test_the_first_chunk_is_one_character_and_the_chunks_grow(network):
