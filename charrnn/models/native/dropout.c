@@ -11,7 +11,7 @@
 #define BLOCK 64
 #define CHUNK (1 << 14) /* elements that a part works on, whole blocks */
 
-/* Mirrors `Dropout` in tensors.py. */
+/* Mirrors `_Dropout` in tensors.py. */
 typedef struct {
   int64_t count, num_threads, seed, num_dropped; /* of 256 */
   const float *given;

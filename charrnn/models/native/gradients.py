@@ -16,7 +16,7 @@ from charrnn.models.layer import Backend
 from charrnn.models.native.kernel import cell_facts, kernel_number
 from charrnn.models.native.output import Output
 from charrnn.models.native.recurrence import Window
-from charrnn.models.native.tensors import PRECISIONS, Dropout, addresses, floats, run, whole_numbers
+from charrnn.models.native.tensors import PRECISIONS, addresses, drop, floats, run, whole_numbers
 from charrnn.models.settings import ModelSettings
 
 
@@ -151,6 +151,4 @@ class WindowGradients:
     def _drop(self, given: Tensor, to: Tensor, num_dropped: int, seed: int) -> None:
         """As ``models.dropout.dropout``, into an array that is there; nothing where nothing is dropped."""
         if num_dropped:
-            scale, seed = 256 / (256 - num_dropped), scrambled(seed)
-            facts = {"num_threads": self._num_threads, "seed": seed, "num_dropped": num_dropped, "scale": scale}
-            run("charrnn_dropout", Dropout(count=given.numel(), **facts, **addresses(given=given, to=to)))
+            drop(given, num_dropped=num_dropped, seed=scrambled(seed), num_threads=self._num_threads, to=to)

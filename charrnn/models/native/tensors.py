@@ -70,7 +70,7 @@ def whole_numbers(name: str, tensor: Tensor, *shape: int) -> Tensor:
     return tensor.to(torch.int64).contiguous()
 
 
-class Dropout(ctypes.Structure):
+class _Dropout(ctypes.Structure):
     """Mirrors ``Dropout`` in dropout.c."""
 
     _fields_ = [
@@ -80,10 +80,13 @@ class Dropout(ctypes.Structure):
     ]
 
 
-def drop(x: Tensor, *, num_dropped: int, seed: int, num_threads: int) -> Tensor:
-    """``x`` with elements zeroed where ``models.dropout`` says, the others times 256 / (256 - num_dropped)."""
+def drop(x: Tensor, *, num_dropped: int, seed: int, num_threads: int, to: Tensor | None = None) -> Tensor:
+    """``x`` with elements zeroed where ``models.dropout`` says, the others times 256 / (256 - num_dropped).
+
+    It is put in ``to``, contiguous and of the same shape, where that is given; that may be ``x`` itself.
+    """
     x = floats("x", x, *x.shape)
-    to = torch.empty_like(x)
+    to = torch.empty_like(x) if to is None else to
     numbers = {"count": x.numel(), "num_threads": num_threads, "seed": seed, "num_dropped": num_dropped}
-    call("charrnn_dropout", Dropout, {**numbers, "scale": 256 / (256 - num_dropped)}, given=x, to=to)
+    call("charrnn_dropout", _Dropout, {**numbers, "scale": 256 / (256 - num_dropped)}, given=x, to=to)
     return to
