@@ -10,17 +10,21 @@ true end of the one before it, within rounding: the numbers are those of one str
     stream 2   ======>----------------------------->     = read again, from the end of stream 1
     stream 3   ====>------------------------------->     = read again, from the end of stream 2
 
-A network that does not forget gains nothing by that: as soon as it is seen, the rest is read as one stream.
+A network that does not forget gains nothing by that. So the beginning of the text is read twice at first, the second
+time without what comes before its second block, and the difference that makes is seen to fade. Where it would take too
+large a share of the parts, the rest of the text is read as one stream.
 
 Legend: T time steps, B streams, N symbols, M numbers in a state.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.models.cells import State
 from charrnn.models.predictor import Predictor
 from charrnn.models.recurrent import RecurrentPredictor
 
@@ -30,7 +34,8 @@ Predicted = tuple[Array, Array]  # nats (T,) float64 and the symbols (T,) that w
 WINDOW = 1024
 NUM_STREAMS = 16  # eight for each of two cores, which keep them busy; more streams would read more again
 LEAST_PART = 1024  # symbols of a stream: networks were seen to forget within 300 to 1,000
-_MOST_PART = 8192
+_MOST_PART = 1 << 16
+_MOST_AGAIN = 0.5  # of a part to be read again: with more, streams side by side would hardly be faster than one
 _MOST_BYTES = 1 << 26  # of the states that are kept of each _BLOCK, where parts are longer than they need to be
 _BLOCK = 128  # symbols read between two comparisons
 # Two states that differ by rounding alone were seen to stay 4e-6 apart; the nats of a block then differ by 2e-7 of
@@ -106,10 +111,13 @@ class ExactReading:
     def __iter__(self) -> Iterator[Predicted]:
         """Nats (T,) float64 and symbols (T,) predicted."""
         at, last, state = 0, len(self._ids) - 1, self._predictor.zero_state(1)
+        if self._network and self.is_divided and self._most_rounds is None:
+            nats, state = self._try(self._network)
+            at = len(nats)
+            yield nats, np.asarray(self._ids[1 : at + 1])
         while self._network and (num_streams := self._num_streams_from(at)) > 1:
             rows = self._network.rows_of(state)
-            kept = max(LEAST_PART, _MOST_BYTES // (num_streams * rows.nbytes) * _BLOCK)
-            length = min((last - at) // num_streams, kept, _MOST_PART)
+            length = self._part_length(at, rows.nbytes)
             end = at + num_streams * length
             parts = _Parts(np.asarray(self._ids[at : end + 1]), length, rows)
             self._read(self._network, parts)
@@ -117,6 +125,37 @@ class ExactReading:
             at, state = end, self._network.state_of(parts.ends[-1:])
         yield from iterate_nats(self._predictor, self._ids[at:], state=state)
         self.num_read += last - at
+
+    def _part_length(self, at: int, state_bytes: int) -> int:
+        """Symbols of each stream from ``at`` on: equal parts of what is left, or of an equal share of it."""
+        num_streams, num_left = self._num_streams_from(at), len(self._ids) - 1 - at
+        most = min(max(LEAST_PART, _MOST_BYTES // (num_streams * state_bytes) * _BLOCK), _MOST_PART)
+        num_shares = math.ceil(num_left / (num_streams * most))
+        return num_left // (num_streams * num_shares)
+
+    def _try(self, network: RecurrentPredictor) -> tuple[Array, State]:
+        """Reads the beginning until it is seen how fast the network forgets; its nats (T,) and the state after it."""
+        first, state = self._score_once(network, 0, network.zero_state(1))
+        found, differences = [first], list[float]()
+        rows = network.rows_of(state)
+        most = _MOST_AGAIN * self._part_length(0, rows.nbytes)
+        state = network.state_of(np.concatenate([rows, np.zeros_like(rows)]))
+        while True:
+            nats, state = self._score_once(network, len(found) * _BLOCK, state)
+            found.append(nats[:, :1])
+            rows = network.rows_of(state)
+            differences.append(float(_difference(rows[1:], rows[:1])[0]))
+            agrees = _agree(rows[1:], rows[:1], nats[:, 1:], nats[:, :1]).all()
+            self._forgets = _symbols_until_equal(differences) <= most
+            if agrees or not self._forgets:
+                return np.concatenate(found)[:, 0], network.state_of(rows[:1])
+
+    def _score_once(self, network: RecurrentPredictor, at: int, state: State) -> tuple[Array, State]:
+        """Nats (T, B) of the block that begins at ``at``, the same for all streams, and the state after it."""
+        num_streams = state[0].shape[1]
+        ids = np.repeat(np.asarray(self._ids[at : at + _BLOCK + 1])[:, None], num_streams, axis=1)
+        self.num_read += num_streams * (len(ids) - 1)
+        return network.score(ids[:-1], ids[1:], state)
 
     def _read(self, network: RecurrentPredictor, parts: "_Parts") -> None:
         """All parts, until each has begun with the true end of the one before it."""
@@ -192,6 +231,21 @@ def _difference(rows: Array, others: Array) -> Array:
     """How far states (B, M) are apart, (B,): the greatest difference of two numbers, relative to 1 + their size."""
     differences: Array = (np.abs(rows - others) / (1 + np.abs(others))).max(axis=1)
     return differences
+
+
+def _symbols_until_equal(differences: Sequence[float]) -> float:
+    """After how many symbols two streams will be equal that differed so after each block; what fades last counts.
+
+    >>> round(_symbols_until_equal([2.0**-block for block in range(8)]) / _BLOCK, 1)
+    16.6
+    """
+    num_blocks = len(differences)
+    since = num_blocks // 2
+    symbols = num_blocks * _BLOCK
+    if symbols < LEAST_PART or differences[-1] <= _STATE_TOLERANCE:
+        return symbols
+    fading = math.log(differences[since] / differences[-1]) / (num_blocks - 1 - since)  # per block
+    return symbols + _BLOCK * math.log(differences[-1] / _STATE_TOLERANCE) / fading if fading > 0 else math.inf
 
 
 def _agree(rows: Array, others: Array, nats: Array, other_nats: Array) -> Array:

@@ -35,6 +35,11 @@ def read(predictor, ids=IDS, **how):
     return np.concatenate([nats for nats, _ in parts]), found
 
 
+def skip_the_first_try(monkeypatch):
+    """Has texts read side by side, whatever their beginnings would show."""
+    monkeypatch.setattr(ExactReading, "_try", lambda _, network: (np.zeros(0), network.zero_state(1)))
+
+
 def lstm_that_forgets_by(share, *, dtype=np.float32):
     """An LSTM whose forget gates are ``share`` or nearly, and which writes little at a time, but shows all it holds."""
     settings = shape_of(cell="lstm", hidden_size=6)
@@ -75,11 +80,22 @@ def test_a_network_made_to_remember_is_read_exactly(share, num_streams):
     assert nats.sum() == pytest.approx(want.sum(), rel=EXACT)
 
 
-def test_a_network_that_never_forgets_is_read_as_one_stream_after_a_first_try():
-    predictor = lstm_that_forgets_by(1.0)
+@pytest.mark.parametrize("share", [0.999, 1.0])
+def test_a_network_that_hardly_forgets_is_read_as_one_stream_after_a_first_try(share):
+    predictor = lstm_that_forgets_by(share)
     nats, found = read(predictor, num_streams=5)
     # The last product is made for one row or for several, which rounds differently; all else is the same.
     np.testing.assert_allclose(nats, plain(predictor), rtol=1e-5)
+    assert found.num_rounds == 0
+    assert len(IDS) <= found.num_read <= len(IDS) + 64 + 16  # the last: its beginning alone was read twice
+
+
+def test_a_network_that_forgets_at_first_only_is_read_as_one_stream_from_there_on(monkeypatch):
+    skip_the_first_try(monkeypatch)
+    predictor = lstm_that_forgets_by(1.0)
+    nats, found = read(predictor, num_streams=5)
+    np.testing.assert_allclose(nats, plain(predictor), rtol=1e-5)
+    assert found.num_rounds > 0
     # Once side by side, once again, and then one after the other: the first parts alone, before it was known.
     assert len(IDS) < found.num_read <= len(IDS) + 2 * 5 * 320
 
@@ -94,7 +110,8 @@ def test_a_chaotic_network_is_read_exactly():
     assert np.isfinite(nats).all()
 
 
-def test_memory_of_more_than_a_part_takes_several_rounds_side_by_side():
+def test_memory_of_more_than_a_part_takes_several_rounds_side_by_side(monkeypatch):
+    skip_the_first_try(monkeypatch)
     predictor = lstm_that_forgets_by(0.96)  # of a difference, 1e-5 is left after 280 symbols
     ids = IDS[: 1 + 6 * 100]
     nats, found = read(predictor, ids, num_streams=6)
@@ -120,18 +137,19 @@ def test_texts_of_every_length_predict_each_symbol_once(num_symbols):
     predictor = numpy_network(dtype=np.float64)
     ids = IDS[:num_symbols]
     found = ExactReading(predictor, ids, num_streams=2)
+    assert found.is_divided == (num_symbols > 128)
     nats = np.concatenate([np.zeros(0), *(part for part, _ in found)])
     want = np.concatenate([np.zeros(0), *(part for part, _ in iterate_nats(predictor, ids))])
     assert len(nats) == max(num_symbols - 1, 0)
-    assert found.is_divided == (num_symbols > 128)
     np.testing.assert_allclose(nats, want, atol=1e-4)
 
 
 def test_what_is_kept_of_long_parts_is_bounded(monkeypatch):
+    skip_the_first_try(monkeypatch)
     monkeypatch.setattr(reading, "_MOST_BYTES", 1)
     predictor = numpy_network(dtype=np.float64)
-    lengths = [len(nats) for nats, _ in ExactReading(predictor, IDS, num_streams=5)]
-    assert set(lengths[:-1]) == {5 * 64}
+    lengths = [len(nats) for nats, _ in ExactReading(predictor, IDS, num_streams=5)][1:]
+    assert 5 * 32 < max(lengths) <= 5 * 64
 
 
 def test_a_predictor_whose_states_cannot_be_compared_reads_one_stream():
