@@ -12,7 +12,7 @@ typedef struct {
   long K, columns, panels, padded;
   float *packed;  /* (panels, K, PANEL) */
   float *bias;    /* (padded,), behind them */
-  uint16_t *half; /* the packed weights in half precision, which one row alone reads; or NULL */
+  uint16_t *half; /* the packed weights in half precision, to be read in their place; or NULL */
 } Linear;
 
 /* Floats of memory that it takes. */
@@ -42,14 +42,15 @@ static inline void linear_run(const Linear *linear, long first_panel, long last_
     long first = i * num_rows / blocks, last = (i + 1) * num_rows / blocks;
     for (long r = first; r < last; r++)
       memcpy(to + r * linear->padded + u, linear->bias + u, (size_t)n * sizeof(float));
-    if (num_rows == 1 && linear->half) {
-      add_products_half(last_panel - first_panel, to + u, PANEL, rows, linear->K, linear->half + u * linear->K,
-                        linear->K * PANEL);
-      continue;
-    }
-    add_products(FLOAT32, (int)(last - first), last_panel - first_panel, to + first * linear->padded + u,
-                 linear->padded, PANEL, rows + first * stride, stride, linear->K, linear->packed + u * linear->K,
-                 linear->K * PANEL);
+    const float *block = rows + first * stride;
+    float *sums = to + first * linear->padded + u;
+    long num_panels = last_panel - first_panel, at = u * linear->K, panel_words = linear->K * PANEL;
+    if (linear->half)
+      add_products_half((int)(last - first), num_panels, sums, linear->padded, PANEL, block, stride, linear->K,
+                        linear->half + at, panel_words);
+    else
+      add_products(FLOAT32, (int)(last - first), num_panels, sums, linear->padded, PANEL, block, stride, linear->K,
+                   linear->packed + at, panel_words);
   }
 }
 

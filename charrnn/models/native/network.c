@@ -7,7 +7,7 @@
  * products that do not wait for the step before them (the input's share of the upper layers' gates, the logits) read
  * their weights once for many rows.
  *
- * One stream alone waits for its weights to be read: those that half precision holds without loss are read in it.
+ * Few streams wait for weights to be read: those that half precision holds without loss are read in it.
  *
  * Memory in floats, H' and V' and (G*H)' rounded up to whole panels: a network holds L*G*H*H' + (L-1)*H*(G*H)' +
  * E*(G*H)' + H*V' and its biases, half as much again where there is half precision, beside the caller's V*E or V*G*H; a
@@ -238,7 +238,7 @@ static void advance(Part *part, long begin, long steps) {
     if (network->cell->has_cell) memcpy(part->cells, run->cells + at, state_bytes);
     Job job = recurrence_job(&window);
     job.packed = layer->packed;
-    job.half = part->n == 1 ? layer->half : NULL;
+    job.half = layer->half;
     job.bias = layer->bias;
     job.saved = part->saved;
     job.turn = begin;

@@ -12,84 +12,88 @@
 INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
 INLINE long min_long(long a, long b) { return a < b ? a : b; }
 
-/* sums (R, PANEL; stride sums_stride) += rows (R, K; stride rows_stride) @ panel (K, PANEL). */
-INLINE void multiply_rows(const int R, float *restrict sums, long sums_stride, const float *restrict rows,
-                          long rows_stride, long K, const float *restrict panel) {
-  vec sum[MAX_ROWS][PANEL_VECTORS];
-  for (int r = 0; r < R; r++)
-    for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] = load(sums + r * sums_stride + v * LANES);
-  for (long k = 0; k < K; k++) {
-    vec weight[PANEL_VECTORS];
-    for (int v = 0; v < PANEL_VECTORS; v++) weight[v] = load(panel + k * PANEL + v * LANES);
-    for (int r = 0; r < R; r++)
-      for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] += rows[r * rows_stride + k] * weight[v];
-  }
-  for (int r = 0; r < R; r++)
-    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + r * sums_stride + v * LANES, sum[r][v]);
-}
-
-/* The same for any number of rows up to MAX_ROWS. */
-static inline void multiply(int num_rows, float *sums, long sums_stride, const float *rows, long rows_stride, long K,
-                            const float *panel) {
-  switch (num_rows) {
-#define CASE(R)                                                       \
-  case R:                                                             \
-    multiply_rows(R, sums, sums_stride, rows, rows_stride, K, panel); \
-    break;
-#define CASES(a, b, c, d, e, f) CASE(a) CASE(b) CASE(c) CASE(d) CASE(e) CASE(f)
-    CASES(1, 2, 3, 4, 5, 6)
-#if MAX_ROWS > 6
-    CASES(7, 8, 9, 10, 11, 12)
-#endif
-#undef CASES
-#undef CASE
-  }
-}
-
 /* A vector of packed weights, which are float or in half precision. */
 INLINE vec load_packed(const int is_half, const void *packed, long at) {
   return is_half ? load_half((const uint16_t *)packed + at) : load((const float *)packed + at);
 }
 
-/* One row against P panels at once: a single panel's few sums would wait for each other. */
-INLINE void multiply_row(const int P, const int is_half, float *restrict sums, long sums_panel,
-                         const float *restrict row, long K, const void *restrict panels, long panel_words) {
-  vec sum[4][PANEL_VECTORS];
-  for (int p = 0; p < P; p++)
-    for (int v = 0; v < PANEL_VECTORS; v++) sum[p][v] = load(sums + p * sums_panel + v * LANES);
+/* sums (R, P panels of PANEL columns; strides between rows and panels) += rows (R, K; stride) @ P panels (K, PANEL). */
+INLINE void multiply(const int R, const int P, const int is_half, float *restrict sums, long sums_stride,
+                     long sums_panel, const float *restrict rows, long rows_stride, long K, const void *restrict panels,
+                     long panel_words) {
+  vec sum[MAX_ROWS][PANEL_VECTORS];
+  for (int i = 0; i < P * R; i++)
+    for (int v = 0; v < PANEL_VECTORS; v++)
+      sum[i][v] = load(sums + i / R * sums_panel + i % R * sums_stride + v * LANES);
   for (long k = 0; k < K; k++)
-    for (int p = 0; p < P; p++)
+    for (int p = 0; p < P; p++) {
+      vec weight[PANEL_VECTORS];
       for (int v = 0; v < PANEL_VECTORS; v++)
-        sum[p][v] += row[k] * load_packed(is_half, panels, p * panel_words + k * PANEL + v * LANES);
-  for (int p = 0; p < P; p++)
-    for (int v = 0; v < PANEL_VECTORS; v++) store(sums + p * sums_panel + v * LANES, sum[p][v]);
+        weight[v] = load_packed(is_half, panels, p * panel_words + k * PANEL + v * LANES);
+      for (int r = 0; r < R; r++)
+        for (int v = 0; v < PANEL_VECTORS; v++) sum[p * R + r][v] += rows[r * rows_stride + k] * weight[v];
+    }
+  for (int i = 0; i < P * R; i++)
+    for (int v = 0; v < PANEL_VECTORS; v++)
+      store(sums + i / R * sums_panel + i % R * sums_stride + v * LANES, sum[i][v]);
 }
 
-/* sums (R, panels of PANEL columns; strides between rows and panels) += rows (R, K) @ panels. */
+/* The same of R rows, up to MAX_ROWS, and any number of panels. Of few rows a single panel's few sums would wait for
+ * each other: several panels go together. */
+INLINE void multiply_all(const int is_half, int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                         const float *rows, long rows_stride, long K, const void *packed, long panel_words) {
+  const char *panels = packed;
+  long p = 0, panel_bytes = panel_words * (long)(is_half ? sizeof(uint16_t) : sizeof(float));
+#define TOGETHER(R, P)                                                                          \
+  for (; p + P <= num_panels; p += P)                                                           \
+  multiply(R, P, is_half, sums + p * sums_panel, sums_stride, sums_panel, rows, rows_stride, K, \
+           panels + p * panel_bytes, panel_words)
+#define CASE(R)     \
+  case R:           \
+    TOGETHER(R, 1); \
+    break
+  switch (R) {
+    case 1:
+      TOGETHER(1, 4);
+      TOGETHER(1, 3);
+      TOGETHER(1, 2);
+      TOGETHER(1, 1);
+      break;
+    case 2:
+      TOGETHER(2, 2);
+      TOGETHER(2, 1);
+      break;
+    case 3:
+      TOGETHER(3, 2);
+      TOGETHER(3, 1);
+      break;
+      CASE(4);
+      CASE(5);
+      CASE(6);
+#if MAX_ROWS > 6
+      CASE(7);
+      CASE(8);
+      CASE(9);
+      CASE(10);
+      CASE(11);
+      CASE(12);
+#endif
+  }
+#undef CASE
+#undef TOGETHER
+}
+
 static inline void add_products_float32(int R, long num_panels, float *sums, long sums_stride, long sums_panel,
                                         const float *rows, long rows_stride, long K, const float *panels,
                                         long panel_words) {
-  long p = 0;
-  if (R == 1) {
-    for (; p + 4 <= num_panels; p += 4)
-      multiply_row(4, 0, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
-    for (; p + 3 <= num_panels; p += 3)
-      multiply_row(3, 0, sums + p * sums_panel, sums_panel, rows, K, panels + p * panel_words, panel_words);
-  }
-  for (; p < num_panels; p++)
-    multiply(R, sums + p * sums_panel, sums_stride, rows, rows_stride, K, panels + p * panel_words);
+  multiply_all(0, R, num_panels, sums, sums_stride, sums_panel, rows, rows_stride, K, panels, panel_words);
 }
 
-/* sums (panels of PANEL columns; stride between panels) += row (K,) @ panels packed in half precision. */
-static inline void add_products_half(long num_panels, float *sums, long sums_panel, const float *row, long K,
-                                     const uint16_t *panels, long panel_words) {
-  long p = 0;
-  for (; p + 4 <= num_panels; p += 4)
-    multiply_row(4, 1, sums + p * sums_panel, sums_panel, row, K, panels + p * panel_words, panel_words);
-  for (; p + 2 <= num_panels; p += 2)
-    multiply_row(2, 1, sums + p * sums_panel, sums_panel, row, K, panels + p * panel_words, panel_words);
-  if (p < num_panels)
-    multiply_row(1, 1, sums + p * sums_panel, sums_panel, row, K, panels + p * panel_words, panel_words);
+/* The same of panels packed in half precision. */
+static inline void add_products_half(int R, long num_panels, float *sums, long sums_stride, long sums_panel,
+                                     const float *rows, long rows_stride, long K, const uint16_t *panels,
+                                     long panel_words) {
+  multiply_all(1, R, num_panels, sums, sums_stride, sums_panel, rows, rows_stride, K, panels, panel_words);
 }
 
 /* sums (num_k <= LANES) += rows (num_rows, length) @ the transpose of packed panels, from their row k on. */

@@ -76,8 +76,8 @@ static void gate_sums(const Job *job, long panel, long first, long last, int R, 
       memcpy(sums[g - first][r], job->bias + g * job->padded + panel * PANEL, PANEL * sizeof(float));
   long at = (panel * job->G + first) * job->panel_floats;
   if (job->half)
-    add_products_half(last - first, sums[0][0], BLOCK_ROWS * PANEL, factors.rows, job->K, job->half + at,
-                      job->panel_floats);
+    add_products_half(R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, factors.rows, factors.stride, job->K,
+                      job->half + at, job->panel_floats);
   else
     add_products(job->precision, R, last - first, sums[0][0], PANEL, BLOCK_ROWS * PANEL, factors.rows, factors.stride,
                  job->K, job->packed + at, job->panel_floats);

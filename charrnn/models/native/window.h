@@ -45,7 +45,7 @@ typedef struct {
   long K;                    /* H, padded as the precision has it */
   long panel_floats;         /* of one gate in one packed panel */
   float *packed;             /* (panels, G, panel_floats) */
-  const uint16_t *half;      /* the same in half precision, for a single stream to read in its place; or NULL */
+  const uint16_t *half;      /* the same in half precision, to be read in its place; or NULL */
   long turn;                 /* forward: odd where the first step goes through the panels from the last one on */
   int reads_forward_weights; /* backward, in float32: `packed` is as the forward pass has it */
   uint16_t *rounded;         /* (2, B, G*K): factors of even and odd stages, where they are rounded */
