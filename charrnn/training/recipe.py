@@ -18,7 +18,6 @@ _SHORT_TEXT = 400_000  # symbols
 _SHORT_TEXT_EPOCHS = 60.0
 _LEAST_UPDATES = 400
 _MOST_ONE_HOT = 512  # symbols
-_SIZES = ((192, 15), (256, 50), (384, 170), (512, 450), (768, math.inf))  # units, and the most seconds they serve
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,32 @@ class _Tuning:
         dropout: added dropout per doubling of exposure, and its maximum; see ``_noise``.
         weight_dropout: the same, of recurrent weights.
         speed: symbols per second, as a share of the GRU's.
+        sizes: units on a CPU, and the most seconds that they serve.
     """
 
     peak_rate: float = 0.01
     dropout: tuple[float, float] = (0.1, 0.6)
     weight_dropout: tuple[float, float] = (0.0, 0.0)
     speed: float = 0.5
+    sizes: tuple[tuple[int, float], ...] = ((192, 15), (256, 170), (512, 450), (768, math.inf))
 
 
 _SEARCHED = {
-    "rnn": _Tuning(peak_rate=0.006, speed=1.4),
-    "lstm": _Tuning(peak_rate=0.0205, dropout=(0.055, 0.5), weight_dropout=(0.04, 0.3), speed=0.6),
+    # A unit of it has a quarter of the weights that an LSTM's has.
+    "rnn": _Tuning(
+        peak_rate=0.006,
+        dropout=(0.055, 0.5),
+        weight_dropout=(0.04, 0.3),
+        speed=2.0,
+        sizes=((384, 15), (512, 50), (1024, math.inf)),
+    ),
+    "lstm": _Tuning(
+        peak_rate=0.0205,
+        dropout=(0.055, 0.5),
+        weight_dropout=(0.04, 0.3),
+        speed=0.6,
+        sizes=((192, 15), (256, 50), (384, 170), (512, 450), (768, math.inf)),
+    ),
     "gru": _Tuning(peak_rate=0.015, speed=1.0),
     "gru-before": _Tuning(peak_rate=0.015, speed=1.0),
 }
@@ -91,7 +105,7 @@ def recommend(
     seconds = _seconds(num_symbols, on_gpu=on_gpu, training=training)
     cell = model.get("cell", ModelSettings.settings()["cell"].default)
     tuning = _SEARCHED.get(cell, _Tuning())
-    hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, cell, seconds, on_gpu=on_gpu)
+    hidden_size = model.get("hidden_size") or _hidden_size(num_symbols, tuning, seconds, on_gpu=on_gpu)
     epochs = _epochs(num_symbols, tuning.speed, hidden_size, seconds, on_gpu=on_gpu)
     # A user who names the size of an embedding wants one.
     has_embedding = "embedding_size" in model or vocab_size > _MOST_ONE_HOT
@@ -134,16 +148,14 @@ def _seconds(num_symbols: int, *, on_gpu: bool, training: dict[str, Any]) -> flo
     return num_read / (1_000_000 if on_gpu else 90_000)
 
 
-def _hidden_size(num_symbols: int, cell: str, seconds: float, *, on_gpu: bool) -> int:
+def _hidden_size(num_symbols: int, tuning: _Tuning, seconds: float, *, on_gpu: bool) -> int:
     if on_gpu:
         return 1024 if num_symbols > _SHORT_TEXT else 512
     if num_symbols < 10_000:
         return 128
     if num_symbols < 100_000:
         return 256
-    if cell == "rnn":  # gains more from updates than from units
-        return 256 if seconds < 240 else 512
-    return next(size for size, most in _SIZES if seconds <= most)
+    return next(size for size, most in tuning.sizes if seconds <= most)
 
 
 def _epochs(num_symbols: int, speed: float, hidden_size: int, seconds: float, *, on_gpu: bool) -> float:
