@@ -42,6 +42,23 @@ TRIALS = {
     "85s-256": (14_400, "--hidden-size 256"),
     "85s-384": (8_540, "--hidden-size 384"),
     "85s-512": (5_700, "--hidden-size 512"),
+    "rnn-10s-256": (5_104, "--cell rnn --hidden-size 256 --dropout 0 --weight-dropout 0"),
+    "rnn-10s-384": (2_730, "--cell rnn --hidden-size 384 --dropout 0 --weight-dropout 0"),
+    "rnn-10s-512": (1_754, "--cell rnn --hidden-size 512 --dropout 0 --weight-dropout 0"),
+    "rnn-30s-384": (9_746, "--cell rnn --hidden-size 384 --dropout 0 --weight-dropout 0"),
+    "rnn-30s-512": (5_709, "--cell rnn --hidden-size 512 --dropout 0.02 --weight-dropout 0"),
+    "rnn-30s-768": (3_086, "--cell rnn --hidden-size 768 --dropout 0.06 --weight-dropout 0"),
+    "rnn-85s-256": (44_052, "--cell rnn --hidden-size 256 --dropout 0.09 --weight-dropout 0"),
+    "rnn-85s-384": (22_644, "--cell rnn --hidden-size 384 --dropout 0.14 --weight-dropout 0"),
+    "rnn-85s-512": (17_204, "--cell rnn --hidden-size 512 --dropout 0.17 --weight-dropout 0"),
+    "rnn-85s-512.wd": (14_394, "--cell rnn --hidden-size 512 --learning-rate 2e-3 --dropout 0.05 --weight-dropout 0.1"),
+    "rnn-85s-768.wd": (8_572, "--cell rnn --hidden-size 768 --learning-rate 0.0013 --dropout 0 --weight-dropout 0.2"),
+    "rnn-85s-1024": (5_368, "--cell rnn --hidden-size 1024 --dropout 0.25 --weight-dropout 0"),
+    "rnn-85s-1024.wd": (5_686, "--cell rnn --hidden-size 1024 --dropout 0.12 --weight-dropout 0.1"),
+    "gru-85s-256": (17_364, "--cell gru --hidden-size 256 --dropout 0.19"),
+    "gru-85s-256.wd": (18_512, "--cell gru --hidden-size 256 --dropout 0.15 --weight-dropout 0.05"),
+    "gru-85s-384": (10_283, "--cell gru --hidden-size 384 --dropout 0.23"),
+    "gru-85s-384.wd": (10_115, "--cell gru --hidden-size 384 --dropout 0.25 --weight-dropout 0.15"),
 }
 RECIPE = "--batch-size 16 --bptt 64 --patience 99 --quiet --json"  # and the defaults of everything else
 
