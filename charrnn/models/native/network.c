@@ -10,8 +10,9 @@
  * Few streams wait for weights to be read: those that half precision holds without loss are read in it.
  *
  * Memory in floats, H' and V' and (G*H)' rounded up to whole panels: a network holds L*G*H*H' + (L-1)*H*(G*H)' +
- * E*(G*H)' + H*V' and its biases, half as much again where there is half precision, beside the caller's V*E or V*G*H; a
- * call takes about CHUNK_ROWS * (H + E + (G*H)') + MAX_ROWS * V' per thread.
+ * E*(G*H)' + H*V' and its biases, beside the caller's V*E or V*G*H; where half precision holds the weights, half of the
+ * first term and half as much again of the others. A call takes about CHUNK_ROWS * (H + E + (G*H)') + MAX_ROWS * V' per
+ * thread.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -54,7 +55,7 @@ typedef struct {
 typedef struct {
   Linear input;
   float *packed, *bias; /* as in Job */
-  uint16_t *half;       /* the same weights in half precision, or NULL where they do not fit it */
+  uint16_t *half;       /* the weights in half precision, where they fit it; then `packed` is NULL */
 } Layer;
 
 typedef struct {
@@ -129,6 +130,10 @@ static int network_pack(Network *network, const Weights *w) {
     window.bias_hh = w->bias_hh[l];
     for (long p = 0; p < job.panels; p++) recurrence_pack(&job, p);
     if (!halve(&layer->half, layer->packed, job.panels * job.G * job.panel_floats)) return 0;
+    if (layer->half) {
+      free(layer->packed);
+      layer->packed = NULL;
+    }
   }
   /* What pads the last panel of logits is no symbol: it has probability 0. */
   return linear_new(&network->output, w->weight_out, w->bias_out, w->V, w->H, -INFINITY);
