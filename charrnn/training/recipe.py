@@ -28,7 +28,6 @@ class _Tuning:
         peak_rate: learning rate of a layer of 256 units or fewer.
         dropout: added dropout per doubling of exposure, and its maximum; see ``_noise``.
         weight_dropout: the same, of recurrent weights.
-        tolerated: exposure that needs no dropout.
         speed: symbols per second, as a share of the GRU's.
         sizes: units on a CPU, and the most seconds that they serve.
     """
@@ -36,7 +35,6 @@ class _Tuning:
     peak_rate: float = 0.01
     dropout: tuple[float, float] = (0.1, 0.6)
     weight_dropout: tuple[float, float] = (0.0, 0.0)
-    tolerated: float = 1.0
     speed: float = 0.5
     sizes: tuple[tuple[int, float], ...] = ((192, 15), (256, 170), (512, 1500), (768, math.inf))
 
@@ -45,17 +43,15 @@ _SEARCHED = {
     # A unit of it has a quarter of the weights that an LSTM's has.
     "rnn": _Tuning(
         peak_rate=0.006,
-        dropout=(0.08, 0.5),
-        weight_dropout=(0.058, 0.3),
-        tolerated=1.45,
+        dropout=(0.055, 0.5),
+        weight_dropout=(0.04, 0.3),
         speed=2.0,
         sizes=((384, 15), (512, 50), (1024, math.inf)),
     ),
     "lstm": _Tuning(
         peak_rate=0.0205,
-        dropout=(0.08, 0.5),
-        weight_dropout=(0.058, 0.3),
-        tolerated=1.45,
+        dropout=(0.055, 0.5),
+        weight_dropout=(0.04, 0.3),
         speed=0.6,
         sizes=((192, 15), (256, 50), (384, 170), (512, 1500), (768, math.inf)),
     ),
@@ -125,7 +121,7 @@ def recommend(
     )
     if shape.input == "one-hot" and "embedding_size" in model:
         raise SettingsError("`embedding_size` goes with `input=embedding`; leave it out, or choose that input")
-    exposure = epochs * shape.num_parameters / num_symbols / tuning.tolerated
+    exposure = epochs * shape.num_parameters / num_symbols
     choice = TrainingSettings(
         **{
             "batch_size": 128 if on_gpu else 16,
@@ -172,8 +168,7 @@ def _noise(exposure: float, step: float, most: float) -> float:
     """Dropout against learning by heart: ``step`` per doubling of ``exposure`` above 1, at most ``most``.
 
     Args:
-        exposure: passes over the text times weights per symbol of it, as a share of what is tolerated: many passes by
-            many weights overfit.
+        exposure: passes over the text times weights per symbol of it: many passes by many weights overfit.
         step: added dropout per doubling.
         most: its maximum.
     """
