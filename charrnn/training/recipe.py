@@ -36,7 +36,7 @@ class _Tuning:
     dropout: tuple[float, float] = (0.1, 0.6)
     weight_dropout: tuple[float, float] = (0.0, 0.0)
     speed: float = 0.5
-    sizes: tuple[tuple[int, float], ...] = ((192, 15), (256, 170), (512, 1500), (768, math.inf))
+    sizes: tuple[tuple[int, float], ...] = ((192, 15), (256, 50), (384, 170), (512, 1500), (768, math.inf))
 
 
 _SEARCHED = {
@@ -48,13 +48,7 @@ _SEARCHED = {
         speed=2.0,
         sizes=((384, 15), (512, 50), (1024, math.inf)),
     ),
-    "lstm": _Tuning(
-        peak_rate=0.0205,
-        dropout=(0.055, 0.5),
-        weight_dropout=(0.04, 0.3),
-        speed=0.6,
-        sizes=((192, 15), (256, 50), (384, 170), (512, 1500), (768, math.inf)),
-    ),
+    "lstm": _Tuning(peak_rate=0.0205, dropout=(0.055, 0.5), weight_dropout=(0.04, 0.3), speed=0.6),
     "gru": _Tuning(peak_rate=0.015, speed=1.0),
     "gru-before": _Tuning(peak_rate=0.015, speed=1.0),
 }
