@@ -33,7 +33,7 @@ Predicted = tuple[Array, Array]  # nats (T,) float64 and the symbols (T,) that w
 
 WINDOW = 1024
 NUM_STREAMS = 16  # eight for each of two cores, which keep them busy; more streams would read more again
-LEAST_PART = 1024  # symbols of a stream: networks were seen to forget within 300 to 1,000
+LEAST_PART = 1024  # symbols of a stream: networks were seen to forget within 300 to 7,000
 _MOST_PART = 1 << 16
 _MOST_AGAIN = 0.5  # of a part to be read again: with more, streams side by side would hardly be faster than one
 _MOST_BYTES = 1 << 26  # of the states that are kept of each _BLOCK, where parts are longer than they need to be
